@@ -1,0 +1,1 @@
+"""Privacy attacks on our own models (lands here)."""

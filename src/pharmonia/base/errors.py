@@ -1,0 +1,85 @@
+"""One error tree; each branch is something the reader can do and owns one exit code, never reused."""
+
+from typing import ClassVar
+
+
+class PharmoniaError(Exception):
+    """Root of every error we raise on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(PharmoniaError):
+    """Fix the named file, row or option and run again."""
+
+    exit_code = 2
+
+
+class ConsortiumError(PharmoniaError):
+    """Ask the consortium: a permission, an approval or a signature is missing."""
+
+    exit_code = 3
+
+
+class EvidenceError(PharmoniaError):
+    """Distrust the evidence: bytes on disk or wire are not what they should be."""
+
+    exit_code = 4
+
+
+class EngineError(PharmoniaError):
+    """Look at the engine: a party, process or connection failed."""
+
+    exit_code = 5
+
+
+class UnknownNameError(InputError):
+    """A data set, unit, partition or column of that name does not exist."""
+
+
+class OptionError(InputError):
+    """An option's value is out of its range."""
+
+
+class DataFileError(InputError):
+    """A data file cannot be read as what it should be; names file and row."""
+
+
+class CompoundError(InputError):
+    """A SMILES string is not a compound that we can represent."""
+
+
+class ProteinError(InputError):
+    """A sequence is not a protein that we can represent."""
+
+
+class PartitionError(InputError):
+    """The rows cannot be shared out, or split, as asked."""
+
+
+class UpdateError(InputError):
+    """A partner's update cannot be used."""
+
+
+class MetricError(InputError):
+    """A metric is not defined for these values."""
+
+
+class MissingExtraError(InputError):
+    """A command needs packages of an extra that is not installed."""
+
+
+class DigestError(EvidenceError):
+    """Bytes do not have the SHA-256 digest that they must have; names both."""
+
+
+class CacheError(EvidenceError):
+    """A cached file is damaged; remove it and fetch again."""
+
+
+class MessageError(EvidenceError):
+    """A frame is truncated, oversized, of another version, or not for this round."""
+
+
+class StoreError(EvidenceError):
+    """The store of runs does not hold what it should."""

@@ -1,0 +1,1 @@
+"""Comparisons and benchmark batteries, composed of runs and evaluations."""

@@ -1,0 +1,1 @@
+"""Compounds and proteins to numbers; the only package that knows RDKit."""

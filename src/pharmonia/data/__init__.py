@@ -1,0 +1,1 @@
+"""Interactions, catalogue, import, partition between partners and split within them; pure computation."""

@@ -1,0 +1,1 @@
+"""Start-up kits, Helm values and cloud templates (land here)."""

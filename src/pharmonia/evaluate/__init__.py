@@ -1,0 +1,1 @@
+"""Metrics, paired gains with intervals, and the report; never knows torch or RDKit."""

@@ -1,0 +1,1 @@
+"""Identity, agreement, permissions, plan and ledger (the consortium's record lands here)."""

@@ -1,0 +1,1 @@
+"""Federated algorithms and the messages they exchange; never knows who is allowed."""

@@ -1,0 +1,1 @@
+"""The effectful shell: data sets on disk, party, coordinator, store. Read coordinator.py first."""

@@ -1,0 +1,1 @@
+"""Secure aggregation: only sums leave a partner (the protocol lands here)."""
