@@ -33,6 +33,10 @@ class EngineError(PharmoniaError):
     exit_code = 5
 
 
+class FetchError(EngineError):
+    """A download failed; try again or name a mirror directory."""
+
+
 class UnknownNameError(InputError):
     """A data set, unit, partition or column of that name does not exist."""
 

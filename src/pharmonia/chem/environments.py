@@ -1,9 +1,9 @@
 """Which atoms a graph network cannot tell apart: one row per distinct environment instead of one per atom.
 
 After k message-passing layers an atom's embedding depends only on its own type and the types in the ball of
-radius k around it, as the Weisfeiler-Leman colour refinement sees it (Xu et al. 2019, arXiv:1810.00826, Lemma 2
-and Theorem 3). Atoms of equal colour have equal embeddings, so each colour is computed once: KIBA's 59,442
-atoms have 40 colours at radius 0, 1,031 at radius 1 and 8,252 at radius 2.
+radius k around it, as the Weisfeiler-Leman colour refinement sees it (Xu et al. 2019, arXiv:1810.00826,
+Lemma 2 and Theorem 3). Atoms of equal colour have equal embeddings, so each colour is computed once: KIBA's
+59,442 atoms have 40 colours at radius 0, 1,031 at radius 1 and 8,252 at radius 2.
 """
 
 from dataclasses import dataclass

@@ -11,10 +11,13 @@ from pharmonia.base.arrays import frozen_view
 from pharmonia.base.errors import CompoundError
 from pharmonia.chem.standardise import molecule
 
+# fmt: off
 SYMBOLS = (
-    "C N O S F Si P Cl Br Mg Na Ca Fe As Al I B V K Tl Yb Sb Sn Ag Pd Co Se Ti Zn H Li Ge Cu Au Ni Cd In Mn Zr Cr "
-    "Pt Hg Pb Unknown"
-).split()
+    "C", "N", "O", "S", "F", "Si", "P", "Cl", "Br", "Mg", "Na", "Ca", "Fe", "As", "Al", "I", "B", "V", "K",
+    "Tl", "Yb", "Sb", "Sn", "Ag", "Pd", "Co", "Se", "Ti", "Zn", "H", "Li", "Ge", "Cu", "Au", "Ni", "Cd",
+    "In", "Mn", "Zr", "Cr", "Pt", "Hg", "Pb", "Unknown",
+)
+# fmt: on
 N_COUNTS = 11  # degree, hydrogens and implicit valence are each one-hot over 0..10
 N_ATOM_FEATURES = len(SYMBOLS) + 3 * N_COUNTS + 1
 
@@ -58,7 +61,9 @@ class MolGraphs:
             and _within(self.neighbours, n_atoms)
         )
         if not consistent:
-            raise CompoundError("the packed graphs are inconsistent: offsets, types and neighbours do not match")
+            raise CompoundError(
+                "the packed graphs are inconsistent: offsets, types and neighbours do not match"
+            )
         for name in ("features", "atom_type", "atom_offsets", "neighbours", "neighbour_offsets"):
             object.__setattr__(self, name, frozen_view(getattr(self, name)))
 
@@ -78,12 +83,12 @@ class MolGraphs:
         edges, neighbour_offsets = ranges(self.neighbour_offsets, atoms)
         new_index = np.zeros(self.n_atoms, dtype=np.int32)
         new_index[atoms] = np.arange(atoms.size, dtype=np.int32)
-        owner_shift = np.repeat(np.arange(atoms.size, dtype=np.int32) - new_index[atoms], np.diff(neighbour_offsets))
+        shift = np.arange(atoms.size, dtype=np.int32) - new_index[atoms]  # for a compound that is taken twice
         return MolGraphs(
             features=self.features,
             atom_type=self.atom_type[atoms],
             atom_offsets=atom_offsets,
-            neighbours=new_index[self.neighbours[edges]] + owner_shift,
+            neighbours=new_index[self.neighbours[edges]] + np.repeat(shift, np.diff(neighbour_offsets)),
             neighbour_offsets=neighbour_offsets,
         )
 
@@ -104,8 +109,9 @@ def ranges(offsets: Offsets, rows: npt.NDArray[np.integer]) -> tuple[npt.NDArray
 def build_graphs(smiles: Sequence[str], *, tick: Callable[[], None] | None = None) -> MolGraphs:
     """Packed graphs of compounds, in order.
 
-    Nguyen et al. 2021 (GraphDTA): symbol one of 44, degree, hydrogens and implicit valence 0..10, aromatic; each
-    row divided by its sum. Unknown symbols and counts over 10 take the last slot; a degree over 10 is refused.
+    Nguyen et al. 2021 (GraphDTA): symbol one of 44, degree, hydrogens and implicit valence 0..10, aromatic;
+    each row divided by its sum. Unknown symbols and counts over 10 take the last slot; a degree over 10 is
+    refused.
 
     Args:
         smiles: One per compound, as `canonical_smiles` gives them.
@@ -142,7 +148,9 @@ def build_graphs(smiles: Sequence[str], *, tick: Callable[[], None] | None = Non
 def _kind(atom: Chem.Atom) -> AtomKind:
     degree = atom.GetDegree()
     if degree >= N_COUNTS:
-        raise CompoundError(f"an atom {atom.GetSymbol()} has {degree} neighbours; at most 10 can be represented")
+        raise CompoundError(
+            f"an atom {atom.GetSymbol()} has {degree} neighbours; at most 10 can be represented"
+        )
     implicit = atom.GetValence(Chem.ValenceType.IMPLICIT)
     return (atom.GetSymbol(), degree, atom.GetTotalNumHs(), implicit, atom.GetIsAromatic())
 
@@ -166,7 +174,12 @@ def _offsets(lengths: Sequence[int]) -> Offsets:
 
 
 def _covers(offsets: Offsets, n_values: int) -> bool:
-    return offsets.size >= 1 and offsets[0] == 0 and offsets[-1] == n_values and bool((np.diff(offsets) >= 0).all())
+    return (
+        offsets.size >= 1
+        and offsets[0] == 0
+        and offsets[-1] == n_values
+        and bool((np.diff(offsets) >= 0).all())
+    )
 
 
 def _within(indices: Indices, size: int) -> bool:
