@@ -1,5 +1,6 @@
 """Compounds as packed molecular graphs with GraphDTA's 78 atom features."""
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from rdkit import Chem
 
 from pharmonia.base.arrays import frozen_view
 from pharmonia.base.errors import CompoundError
-from pharmonia.chem.standardise import molecule
+from pharmonia.chem.standardise import MAX_DEGREE, molecule
 
 # fmt: off
 SYMBOLS = (
@@ -18,7 +19,7 @@ SYMBOLS = (
     "In", "Mn", "Zr", "Cr", "Pt", "Hg", "Pb", "Unknown",
 )
 # fmt: on
-N_COUNTS = 11  # degree, hydrogens and implicit valence are each one-hot over 0..10
+N_COUNTS = MAX_DEGREE + 1  # degree, hydrogens and implicit valence are each one-hot over 0..10
 N_ATOM_FEATURES = len(SYMBOLS) + 3 * N_COUNTS + 1
 
 Indices = npt.NDArray[np.int32]
@@ -121,17 +122,14 @@ def build_graphs(smiles: Sequence[str], *, tick: Callable[[], None] | None = Non
         CompoundError: Not a molecule, or an atom has more than ten neighbours.
     """
     kinds: dict[AtomKind, int] = {}
-    atom_type: list[int] = []
-    neighbours: list[int] = []
-    degrees: list[int] = []
-    sizes: list[int] = []
+    atom_type, neighbours, degrees, sizes = array("i"), array("i"), array("i"), array("i")
     for text in smiles:
         first = len(atom_type)
         parsed = molecule(text)
         for atom in parsed.GetAtoms():
             atom_type.append(kinds.setdefault(_kind(atom), len(kinds)))
             around = [first + other.GetIdx() for other in atom.GetNeighbors()]
-            neighbours += around
+            neighbours.extend(around)
             degrees.append(len(around))
         sizes.append(parsed.GetNumAtoms())
         if tick:
@@ -146,13 +144,8 @@ def build_graphs(smiles: Sequence[str], *, tick: Callable[[], None] | None = Non
 
 
 def _kind(atom: Chem.Atom) -> AtomKind:
-    degree = atom.GetDegree()
-    if degree >= N_COUNTS:
-        raise CompoundError(
-            f"an atom {atom.GetSymbol()} has {degree} neighbours; at most 10 can be represented"
-        )
     implicit = atom.GetValence(Chem.ValenceType.IMPLICIT)
-    return (atom.GetSymbol(), degree, atom.GetTotalNumHs(), implicit, atom.GetIsAromatic())
+    return (atom.GetSymbol(), atom.GetDegree(), atom.GetTotalNumHs(), implicit, atom.GetIsAromatic())
 
 
 def _feature_rows(kinds: Iterable[AtomKind]) -> npt.NDArray[np.float32]:
