@@ -86,6 +86,11 @@ class Curve:
             raise MetricError(f"best_round must be in 0..{curve.size - 1}, got {self.best_round}")
         object.__setattr__(self, "valid_mse", curve)
 
+    def extended(self, n_rounds: int) -> Vector:
+        """(n_rounds,) float64: after the last round the best error stays, as the best model is kept."""
+        n_more = n_rounds - self.valid_mse.size
+        return np.concatenate([self.valid_mse, np.full(n_more, self.valid_mse[self.best_round])])
+
 
 def mean_curve(curves: Sequence[Curve], n_valid: Sequence[int]) -> Curve:
     """Mean of the partners' curves of one arm, weighted by their validation rows.
@@ -105,12 +110,7 @@ def mean_curve(curves: Sequence[Curve], n_valid: Sequence[int]) -> Curve:
             f"expected curves of one arm with their row counts, got {sorted(arms)} and {n_valid}"
         )
     n_rounds = max(curve.valid_mse.size for curve in curves)
-    rows = [
-        np.concatenate(
-            [curve.valid_mse, np.full(n_rounds - curve.valid_mse.size, curve.valid_mse[curve.best_round])]
-        )
-        for curve in curves
-    ]
+    rows = [curve.extended(n_rounds) for curve in curves]
     mean = np.average(rows, axis=0, weights=np.asarray(n_valid, dtype=np.float64))
     return Curve(arm=arms.pop(), partner=None, valid_mse=mean, best_round=int(mean.argmin()))
 
