@@ -10,10 +10,10 @@ give the same bytes.
 
 import argparse
 import csv
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from pharmonia.base.canonical import digest_file
 from pharmonia.base.errors import DataFileError, DigestError
 from pharmonia.data.catalogue import KIBA_SAMPLE
+from pharmonia.data.columnar import interactions_manifest
 from pharmonia.data.interactions import TEST_FOLD, Interactions, Pairs
 from pharmonia.data.joining import join_compounds, join_targets
 from pharmonia.data.manifest import FileRecord, Manifest, encode_manifest
@@ -111,27 +112,19 @@ def _listed(rows: list[Row], id_column: str, text_column: str) -> dict[str, str]
 
 
 def _manifest(folder: Path, interactions: Interactions, wheel_bytes: int) -> Manifest:
-    files = []
-    for path in sorted(folder.glob(file_name(KIBA_SAMPLE.name, "*", "parquet"))):
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        files.append(FileRecord(name=path.name, sha256=digest, n_bytes=len(content)))
-    return Manifest(
-        name=KIBA_SAMPLE.name,
+    manifest = interactions_manifest(
+        interactions,
         title=KIBA_SAMPLE.title,
-        kind=KIBA_SAMPLE.kind,
-        measure=KIBA_SAMPLE.measure,
         licence=KIBA_SAMPLE.licence,
         citation=KIBA_SAMPLE.citation,
         notes=("folds of the source: test is 0, train is 1, val is 2",),
-        n_rows=len(interactions.pairs),
-        n_compounds=interactions.n_compounds,
-        n_targets=interactions.n_targets,
-        n_listed_compounds=interactions.n_listed_compounds,
-        n_listed_targets=interactions.n_listed_targets,
         sources=(FileRecord(name=WHEEL_NAME, sha256=WHEEL_SHA256, n_bytes=wheel_bytes),),
-        files=tuple(files),
     )
+    paths = sorted(folder.glob(file_name(KIBA_SAMPLE.name, "*", "parquet")))
+    files = tuple(
+        FileRecord(name=path.name, sha256=digest_file(path), n_bytes=path.stat().st_size) for path in paths
+    )
+    return replace(manifest, files=files)
 
 
 def _provenance(interactions: Interactions) -> str:

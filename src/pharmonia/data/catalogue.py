@@ -214,7 +214,7 @@ BIOGEN_ADME = CatalogueEntry(
             n_bytes=388_279,
         ),
     ),
-    n_rows=0,
+    n_rows=11_318,
     n_compounds=3_521,
     n_targets=0,
 )

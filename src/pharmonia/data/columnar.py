@@ -9,10 +9,12 @@ import pyarrow as pa
 
 from pharmonia.chem.graphs import MolGraphs, build_graphs
 from pharmonia.chem.proteins import tokenise
+from pharmonia.data.adme import AssayTable
+from pharmonia.data.catalogue import Kind
 from pharmonia.data.interactions import EncodedInteractions, Interactions, Pairs
-from pharmonia.data.manifest import Manifest
+from pharmonia.data.manifest import FileRecord, Manifest
 
-PAIRS, COMPOUNDS, TARGETS, ENCODED = "interactions", "compounds", "targets", "encoded"
+PAIRS, COMPOUNDS, TARGETS, ENCODED, ASSAYS = "interactions", "compounds", "targets", "encoded", "assays"
 
 Array = npt.NDArray[Any]
 
@@ -72,6 +74,57 @@ def interactions_from_tables(manifest: Manifest, tables: Mapping[str, pa.Table])
         fold=pairs["fold"].to_numpy(),
         n_listed_compounds=manifest.n_listed_compounds,
         n_listed_targets=manifest.n_listed_targets,
+    )
+
+
+def interactions_manifest(
+    interactions: Interactions,
+    *,
+    title: str,
+    licence: str,
+    citation: str,
+    notes: tuple[str, ...],
+    sources: tuple[FileRecord, ...],
+) -> Manifest:
+    """The manifest of a data set of interactions, without its files."""
+    return Manifest(
+        name=interactions.name,
+        title=title,
+        kind=Kind.INTERACTIONS,
+        measure=interactions.measure,
+        licence=licence,
+        citation=citation,
+        notes=notes,
+        n_rows=len(interactions.pairs),
+        n_compounds=interactions.n_compounds,
+        n_targets=interactions.n_targets,
+        n_listed_compounds=interactions.n_listed_compounds,
+        n_listed_targets=interactions.n_listed_targets,
+        sources=sources,
+        files=(),
+    )
+
+
+def assays_as_arrow(assays: AssayTable) -> pa.Table:
+    """One table: id, smiles and a column per endpoint, NaN where not measured."""
+    text = {"id": pa.array(assays.compound_ids, pa.string()), "smiles": pa.array(assays.smiles, pa.string())}
+    values = {name: assays.values[:, column] for column, name in enumerate(assays.endpoints)}
+    return pa.table({**text, **values})
+
+
+def assays_from_arrow(name: str, table: pa.Table) -> AssayTable:
+    """The assay table that `assays_as_arrow` made a table of.
+
+    Raises:
+        DataFileError: The table does not fit.
+    """
+    endpoints = tuple(table.column_names[2:])
+    return AssayTable(
+        name=name,
+        compound_ids=tuple(table["id"].to_pylist()),
+        smiles=tuple(table["smiles"].to_pylist()),
+        endpoints=endpoints,
+        values=np.stack([table[endpoint].to_numpy() for endpoint in endpoints], axis=1),
     )
 
 

@@ -9,17 +9,22 @@ import pyarrow.parquet as pq
 import safetensors.numpy
 
 from pharmonia.base.errors import InputError
+from pharmonia.data.adme import AssayTable, parse_biogen
 from pharmonia.data.catalogue import CatalogueEntry, Kind, catalogue_entry
 from pharmonia.data.columnar import (
+    ASSAYS,
     COMPOUNDS,
     ENCODED,
     PAIRS,
     TARGETS,
+    assays_as_arrow,
+    assays_from_arrow,
     encode,
     encoded_arrays,
     encoded_from_arrays,
     interaction_tables,
     interactions_from_tables,
+    interactions_manifest,
 )
 from pharmonia.data.deepdta import parse_deepdta
 from pharmonia.data.interactions import TEST_FOLD, EncodedInteractions, Interactions
@@ -38,7 +43,7 @@ from pharmonia.run.cache import (
 )
 from pharmonia.run.fetch import Progress, mirror_dir, no_progress, obtain
 
-__all__ = ["available", "describe", "fetch", "load", "write_encoded", "write_tables"]
+__all__ = ["available", "describe", "fetch", "load", "load_assays"]
 
 
 def load(name: str) -> EncodedInteractions:
@@ -64,6 +69,20 @@ def load(name: str) -> EncodedInteractions:
     return encoded_from_arrays(
         interactions, safetensors.numpy.load(read_verified(manifest, ENCODED, "safetensors"))
     )
+
+
+def load_assays(name: str) -> AssayTable:
+    """The assay table of that name, checked against its digest.
+
+    Raises:
+        UnknownNameError: No such data set, or it has not been fetched.
+        InputError: It holds interactions.
+        CacheError: Its file is damaged, missing or of another version.
+    """
+    manifest = read_manifest(name)
+    if manifest.kind is not Kind.ASSAYS:
+        raise InputError(f"the data set {name!r} holds interactions; a table of assay results is needed here")
+    return assays_from_arrow(name, read_table(manifest, ASSAYS))
 
 
 def fetch(
@@ -111,10 +130,33 @@ def _checked(name: str) -> Manifest:
 def _prepare(
     entry: CatalogueEntry, read: Callable[[str], bytes], folder: Path, progress: Progress
 ) -> Manifest:
-    interactions = parse_deepdta(entry, read)
-    encoded = encode(interactions, tick=_ticker(interactions.n_compounds, progress))
+    match entry.kind:
+        case Kind.INTERACTIONS:
+            return _prepare_interactions(entry, parse_deepdta(entry, read), folder, progress)
+        case Kind.ASSAYS:
+            return _prepare_assays(entry, parse_biogen(entry, read(entry.files[0].path)), folder)
+
+
+def _prepare_interactions(
+    entry: CatalogueEntry, interactions: Interactions, folder: Path, progress: Progress
+) -> Manifest:
+    encoded = encode(interactions, tick=graph_ticker(interactions.n_compounds, progress))
     with writing():
         write_encoded(folder, encoded)
+    n_test = int((interactions.fold == TEST_FOLD).sum())
+    return interactions_manifest(
+        interactions,
+        title=entry.title,
+        licence=entry.licence,
+        citation=entry.citation,
+        notes=(f"{n_test:,} rows are in the published test fold",),
+        sources=source_records(entry),
+    )
+
+
+def _prepare_assays(entry: CatalogueEntry, assays: AssayTable, folder: Path) -> Manifest:
+    with writing():
+        write_parquet(assays_as_arrow(assays), folder / file_name(entry.name, ASSAYS, "parquet"))
     return Manifest(
         name=entry.name,
         title=entry.title,
@@ -122,18 +164,19 @@ def _prepare(
         measure=entry.measure,
         licence=entry.licence,
         citation=entry.citation,
-        notes=(f"{(interactions.fold == TEST_FOLD).sum()} rows in the published test fold",),
-        n_rows=len(interactions.pairs),
-        n_compounds=interactions.n_compounds,
-        n_targets=interactions.n_targets,
-        n_listed_compounds=interactions.n_listed_compounds,
-        n_listed_targets=interactions.n_listed_targets,
+        notes=(f"endpoints {', '.join(assays.endpoints)}",),
+        n_rows=assays.n_measured,
+        n_compounds=len(assays.smiles),
+        n_targets=0,
+        n_listed_compounds=len(assays.smiles),
+        n_listed_targets=0,
         sources=source_records(entry),
         files=(),
     )
 
 
-def _ticker(n_compounds: int, progress: Progress) -> Callable[[], None]:
+def graph_ticker(n_compounds: int, progress: Progress) -> Callable[[], None]:
+    """Something to call once per compound, which tells the progress."""
     done = itertools.count(1)
     return lambda: progress("building molecular graphs", next(done), n_compounds)
 
@@ -147,12 +190,12 @@ def read_table(manifest: Manifest, part: str) -> pa.Table:
 def write_tables(folder: Path, interactions: Interactions) -> None:
     """Write the three tables of a data set as Parquet; equal tables give equal bytes."""
     for part, table in interaction_tables(interactions).items():
-        pq.write_table(
-            table,
-            folder / file_name(interactions.name, part, "parquet"),
-            compression="zstd",
-            compression_level=9,
-        )
+        write_parquet(table, folder / file_name(interactions.name, part, "parquet"))
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write one table; equal tables give equal bytes."""
+    pq.write_table(table, path, compression="zstd", compression_level=9)
 
 
 def write_encoded(folder: Path, encoded: EncodedInteractions) -> None:
