@@ -1,0 +1,53 @@
+"""Sums of rows by index, whose gradient is a sum of rows by index too."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bags:
+    """Which rows of a table each bag sums, and the transpose.
+
+    `members[offsets[b]:offsets[b + 1]]` are the rows of bag b; `bags[row_offsets[r]:row_offsets[r + 1]]` are the
+    bags that row r is in. int64 tensors.
+    """
+
+    members: Tensor
+    offsets: Tensor
+    bags: Tensor
+    row_offsets: Tensor
+
+    @classmethod
+    def build(cls, members: npt.NDArray[np.integer], offsets: npt.NDArray[np.integer], n_rows: int) -> "Bags":
+        """Bags over a table of n_rows, from flat members and (n_bags + 1,) offsets; a row may stand twice in a bag."""
+        ones = np.ones(members.size, dtype=np.int8)
+        by_bag = sparse.csr_array((ones, members, offsets), shape=(offsets.size - 1, n_rows))
+        by_row = by_bag.tocsc()
+        return cls(*(torch.from_numpy(a.astype(np.int64)) for a in (members, offsets, by_row.indices, by_row.indptr)))
+
+
+class _BagSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, bags: Bags) -> Tensor:
+        ctx.bags = bags
+        return _sum(table, bags.members, bags.offsets)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _sum(grads[0].contiguous(), ctx.bags.bags, ctx.bags.row_offsets), None
+
+
+def bag_sum(table: Tensor, bags: Bags) -> Tensor:
+    """(n_bags, width): the sum of each bag's rows of a (n_rows, width) table; empty bags give zeros."""
+    result: Tensor = _BagSum.apply(table, bags)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _sum(table: Tensor, members: Tensor, offsets: Tensor) -> Tensor:
+    return torch.embedding_bag(table, members, offsets, False, 0, False, None, True)[0]

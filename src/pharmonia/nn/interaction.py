@@ -1,0 +1,115 @@
+"""GraphDTA's GIN network over batches of pairs, each unique compound and target encoded once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pharmonia.base.errors import UpdateError
+from pharmonia.chem.graphs import MolGraphs
+from pharmonia.chem.proteins import TokenMatrix
+from pharmonia.nn.compounds import CompoundBatch, CompoundIndex, GinBranch
+from pharmonia.nn.dropout import dropout
+from pharmonia.nn.matmul import linear
+from pharmonia.nn.norms import Norm
+from pharmonia.nn.targets import TargetBatch, TargetBranch, TargetIndex
+
+N_ENTITY = 128  # width of a compound's and of a target's encoding
+DROPOUT = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InteractionBatch:
+    """A batch of pairs: its unique compounds and targets, and which of them each row pairs.
+
+    Args:
+        compounds: The unique compounds.
+        targets: The unique targets.
+        compound_of_row: (n_rows,) int64 into the unique compounds.
+        target_of_row: (n_rows,) int64 into the unique targets.
+    """
+
+    compounds: CompoundBatch
+    targets: TargetBatch
+    compound_of_row: Tensor
+    target_of_row: Tensor
+
+
+class EntityIndex:
+    """Unique compounds and targets of one owner, prepared once for any number of batches."""
+
+    def __init__(self, graphs: MolGraphs, tokens: TokenMatrix) -> None:
+        self._compounds = CompoundIndex(graphs)
+        self._targets = TargetIndex(tokens)
+
+    def batch(self, compound: npt.NDArray[np.integer], target: npt.NDArray[np.integer]) -> InteractionBatch:
+        """The batch that pairs compound[i] with target[i]; both (n_rows,) integer indices."""
+        compounds, compound_of_row, multiplicity = np.unique(compound, return_inverse=True, return_counts=True)
+        targets, target_of_row = np.unique(target, return_inverse=True)
+        return InteractionBatch(
+            compounds=self._compounds.batch(compounds, multiplicity),
+            targets=self._targets.batch(targets),
+            compound_of_row=torch.from_numpy(compound_of_row),
+            target_of_row=torch.from_numpy(target_of_row),
+        )
+
+
+class GinInteraction(nn.Module):
+    """GraphDTA's GINConvNet: graph isomorphism network, protein convolution, head 256-1024-256-1.
+
+    Nguyen et al. 2021 (doi:10.1093/bioinformatics/btaa921). Equal to the plain formulation on expanded
+    batches, in training mode with the same random state too; parameters carry its names.
+    """
+
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self.compound_branch = GinBranch(norm, N_ENTITY)
+        self.target_branch = TargetBranch(N_ENTITY)
+        self.fc1 = nn.Linear(2 * N_ENTITY, 1024)
+        self.fc2 = nn.Linear(1024, 256)
+        self.out = nn.Linear(256, 1)
+
+    def plain_state(self) -> dict[str, Tensor]:
+        """Parameters and buffers under the names of the plain formulation (GraphDTA's published checkpoints)."""
+        return {name.split("branch.")[-1]: tensor for name, tensor in self.state_dict().items()}
+
+    def load_plain_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the parameters and buffers of the plain formulation.
+
+        Raises:
+            UpdateError: A name or shape does not fit, or a GIN layer has an eps other than 0.
+        """
+        if any(name.endswith(".eps") and bool((tensor != 0).any()) for name, tensor in state.items()):
+            raise UpdateError("a GIN layer of the given state has an eps other than 0; this network has eps = 0")
+        own_names = {name.split("branch.")[-1]: name for name in self.state_dict()}
+        given = {own_names.get(name, name): tensor for name, tensor in state.items() if not name.endswith(".eps")}
+        try:
+            self.load_state_dict(given)
+        except RuntimeError as error:
+            raise UpdateError(f"the state does not fit this network: {error}") from error
+
+    def forward(self, batch: InteractionBatch) -> Tensor:
+        """(n_rows,) predicted affinity."""
+        compounds = self.compound_branch(batch.compounds)
+        targets = self.target_branch(batch.targets)
+        return self.head(compounds, targets, batch.compound_of_row, batch.target_of_row)
+
+    def head(self, compounds: Tensor, targets: Tensor, compound_of_row: Tensor, target_of_row: Tensor) -> Tensor:
+        """(n_rows,) from (n_compounds, 128) and (n_targets, 128) encodings.
+
+        The first layer's target half, and without dropout its compound half too, runs once per unique entity.
+        """
+        of_compound, of_target = self.fc1.weight[:, :N_ENTITY], self.fc1.weight[:, N_ENTITY:]
+        target_half = linear(targets, of_target, self.fc1.bias).index_select(0, target_of_row)
+        if self.training:
+            dropped = dropout(compounds.index_select(0, compound_of_row), DROPOUT, training=True)
+            compound_half = linear(dropped, of_compound)
+        else:
+            compound_half = linear(compounds, of_compound).index_select(0, compound_of_row)
+        hidden = dropout(target_half.add_(compound_half).relu_(), DROPOUT, training=self.training)
+        hidden = linear(hidden, self.fc2.weight, self.fc2.bias).relu_()
+        hidden = dropout(hidden, DROPOUT, training=self.training)
+        return self.out(hidden).squeeze(1)
