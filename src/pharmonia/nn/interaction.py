@@ -97,6 +97,13 @@ class GinInteraction(nn.Module):
         targets = self.target_branch(batch.targets)
         return self.head(compounds, targets, batch.compound_of_row, batch.target_of_row)
 
+    def score(self, batch: InteractionBatch, chunk_rows: int = 4096) -> Tensor:
+        """(n_rows,) predictions in evaluation mode for any number of rows: entities at once, the head in chunks."""
+        compounds = self.compound_branch(batch.compounds)
+        targets = self.target_branch(batch.targets)
+        chunks = zip(batch.compound_of_row.split(chunk_rows), batch.target_of_row.split(chunk_rows), strict=True)
+        return torch.cat([self.head(compounds, targets, compound, target) for compound, target in chunks])
+
     def head(self, compounds: Tensor, targets: Tensor, compound_of_row: Tensor, target_of_row: Tensor) -> Tensor:
         """(n_rows,) from (n_compounds, 128) and (n_targets, 128) encodings.
 

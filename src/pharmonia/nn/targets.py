@@ -47,7 +47,10 @@ class TargetIndex:
             counts[:, column] = (tokens == token).sum(axis=1)
         counts[:, 0] = 1  # all padding is one row of the summed table
         in_use = np.arange(N_POSITIONS) >= (N_POSITIONS - lengths)[:, None]
-        members = [np.concatenate(([N_POSITIONS + length], row[use])) for length, row, use in zip(lengths, order, in_use, strict=True)]
+        members = [
+            np.concatenate(([N_POSITIONS + length], row[use]))
+            for length, row, use in zip(lengths, order, in_use, strict=True)
+        ]
         self._members = np.concatenate(members).astype(np.int32) if members else np.zeros(0, dtype=np.int32)
         self._bag_offsets = np.concatenate(([0], np.cumsum(counts.reshape(-1)))).astype(np.int64)
 
