@@ -39,9 +39,7 @@ Row = tuple[dict[str, str], int]  # the fields of a line, and its fold
 
 def main() -> None:
     """Parse the command line and write the files."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path)
     parser.add_argument("folder", type=Path, nargs="?", default=EMBEDDED)
     options = parser.parse_args()
@@ -121,9 +119,7 @@ def _manifest(folder: Path, interactions: Interactions, wheel_bytes: int) -> Man
         sources=(FileRecord(name=WHEEL_NAME, sha256=WHEEL_SHA256, n_bytes=wheel_bytes),),
     )
     paths = sorted(folder.glob(file_name(KIBA_SAMPLE.name, "*", "parquet")))
-    files = tuple(
-        FileRecord(name=path.name, sha256=digest_file(path), n_bytes=path.stat().st_size) for path in paths
-    )
+    files = tuple(FileRecord(name=path.name, sha256=digest_file(path), n_bytes=path.stat().st_size) for path in paths)
     return replace(manifest, files=files)
 
 

@@ -9,7 +9,9 @@ from types import MappingProxyType
 from pharmonia.base.errors import UnknownNameError
 
 _DEEPDTA = "https://raw.githubusercontent.com/hkmztrk/DeepDTA/a546a8433a6822e958f36171c4356ad6f414d623/data"
-_BIOGEN = "https://raw.githubusercontent.com/molecularinformatics/Computational-ADME/b00df003de117ce9e5b381afd886095c5f2af2d5"
+_BIOGEN = (
+    "https://raw.githubusercontent.com/molecularinformatics/Computational-ADME/b00df003de117ce9e5b381afd886095c5f2af2d5"
+)
 
 _DEEPDTA_CITATION = (
     "Öztürk, Özgür, Ozkirimli, DeepDTA: deep drug-target binding affinity prediction, Bioinformatics 34(17) "
@@ -197,7 +199,7 @@ BIOGEN_ADME = CatalogueEntry(
     name="biogen-adme",
     title="Six ADME assays of 3,521 purchasable compounds, published by Biogen",
     kind=Kind.ASSAYS,
-    measure="log10 of six assay results",
+    measure="log10",
     licence="MIT (Copyright (c) 2020 molecularinformatics)",
     citation=(
         "Fang, Wang, Grater, Kapadnis, Black, Trapa, Sciabola, Prospective validation of machine learning "

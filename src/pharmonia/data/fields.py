@@ -113,7 +113,7 @@ def read_values(column: pa.Array, conversion: Conversion, problems: Problems) ->
 
 
 def distinct_fields(column: pa.Array) -> tuple[list[bytes], Codes]:
-    """The distinct fields of a column, and per row the index of its field, or the next index where missing."""
+    """The distinct fields of a column, and per row the index of its field; the next index where missing."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     fields: list[bytes] = encoded.dictionary.cast(pa.large_binary()).to_pylist()
     index: Codes = encoded.indices.cast(pa.int64()).fill_null(len(fields)).to_numpy(zero_copy_only=False)

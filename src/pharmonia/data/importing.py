@@ -189,9 +189,7 @@ class Importer:
             undecided[bad] = False
             reasons, texts = self._problems.describe(code[bad])
             parts.append(
-                _reject_table(
-                    batch.rows[bad], reasons, texts, shown(batch.fields[column].take(pa.array(bad)))
-                )
+                _reject_table(batch.rows[bad], reasons, texts, shown(batch.fields[column].take(pa.array(bad))))
             )
         table = pa.concat_tables(parts)
         for count in table["reason"].value_counts().to_pylist():
@@ -202,9 +200,7 @@ class Importer:
         code = self._problems.code(Reason.FIELD_COUNT, "the row has more or fewer fields than the header")
         reasons, texts = self._problems.describe(np.full(len(batch.malformed), code))
         rows = np.array([row for row, _ in batch.malformed], dtype=np.int64)
-        return _reject_table(
-            rows, reasons, texts, shown(pa.array([text for _, text in batch.malformed], pa.string()))
-        )
+        return _reject_table(rows, reasons, texts, shown(pa.array([text for _, text in batch.malformed], pa.string())))
 
     def _interactions(self, name: str, measure: str, keys: Codes, values: Vector) -> Interactions:
         compounds, compound = _compact(keys >> _TARGET_BITS)
@@ -242,9 +238,7 @@ class _Ids:
 
     def joined(self, things: list[int]) -> tuple[str, ...]:
         """The identifiers of these things joined by ";"; a number where none is listed."""
-        return tuple(
-            ";".join(self._names.get(one, ())) or f"{self._what}-{i}" for i, one in enumerate(things, 1)
-        )
+        return tuple(";".join(self._names.get(one, ())) or f"{self._what}-{i}" for i, one in enumerate(things, 1))
 
 
 def _readable_smiles(text: str) -> str:
@@ -265,7 +259,5 @@ def _whole(chunks: list[npt.NDArray[ScalarT]]) -> npt.NDArray[ScalarT]:
     return whole
 
 
-def _reject_table(
-    rows: npt.NDArray[np.int64], reasons: pa.Array, explanations: pa.Array, values: pa.Array
-) -> pa.Table:
+def _reject_table(rows: npt.NDArray[np.int64], reasons: pa.Array, explanations: pa.Array, values: pa.Array) -> pa.Table:
     return pa.table([rows, reasons, explanations, values], schema=REJECTS)

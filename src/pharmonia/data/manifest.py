@@ -90,9 +90,7 @@ def decode_manifest(content: bytes, where: str) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CacheError(f"{where} is damaged: it is not a manifest of a data set") from error
     if version != SCHEMA_VERSION:
-        raise CacheError(
-            f"{where} has version {version} of the format; this Pharmonia reads version {SCHEMA_VERSION}"
-        )
+        raise CacheError(f"{where} has version {version} of the format; this Pharmonia reads version {SCHEMA_VERSION}")
     found = digest_json({**body, "schema_version": version})
     if claimed != found:
         raise CacheError(f"{where} is damaged: its digest should be {claimed}, but it is {found}")

@@ -30,7 +30,7 @@ _STALE_S = 24 * 3600  # what a killed process left behind is swept after a day
 class State(StrEnum):
     """Where a data set stands on this machine."""
 
-    EMBEDDED = "in the package"
+    EMBEDDED = "embedded"
     READY = "fetched"
     IMPORTED = "imported"
     ABSENT = "not fetched"

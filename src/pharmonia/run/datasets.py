@@ -66,9 +66,7 @@ def load(name: str) -> EncodedInteractions:
     interactions = interactions_from_tables(manifest, tables)
     if not any(record.name.endswith(".safetensors") for record in manifest.files):
         return encode(interactions)
-    return encoded_from_arrays(
-        interactions, safetensors.numpy.load(read_verified(manifest, ENCODED, "safetensors"))
-    )
+    return encoded_from_arrays(interactions, safetensors.numpy.load(read_verified(manifest, ENCODED, "safetensors")))
 
 
 def load_assays(name: str) -> AssayTable:
@@ -85,9 +83,7 @@ def load_assays(name: str) -> AssayTable:
     return assays_from_arrow(name, read_table(manifest, ASSAYS))
 
 
-def fetch(
-    name: str, *, mirror: Path | None = None, again: bool = False, progress: Progress = no_progress
-) -> Manifest:
+def fetch(name: str, *, mirror: Path | None = None, again: bool = False, progress: Progress = no_progress) -> Manifest:
     """Download or copy a data set of the catalogue, check it, prepare it and put it on the shelf.
 
     A data set that is here already is checked and left as it is. Until all is done, nothing is changed.
@@ -127,9 +123,7 @@ def _checked(name: str) -> Manifest:
     return manifest
 
 
-def _prepare(
-    entry: CatalogueEntry, read: Callable[[str], bytes], folder: Path, progress: Progress
-) -> Manifest:
+def _prepare(entry: CatalogueEntry, read: Callable[[str], bytes], folder: Path, progress: Progress) -> Manifest:
     match entry.kind:
         case Kind.INTERACTIONS:
             return _prepare_interactions(entry, parse_deepdta(entry, read), folder, progress)
@@ -176,9 +170,15 @@ def _prepare_assays(entry: CatalogueEntry, assays: AssayTable, folder: Path) -> 
 
 
 def graph_ticker(n_compounds: int, progress: Progress) -> Callable[[], None]:
-    """Something to call once per compound, which tells the progress."""
-    done = itertools.count(1)
-    return lambda: progress("building molecular graphs", next(done), n_compounds)
+    """Something to call once per compound, which tells the progress a hundred times in all."""
+    done, step = itertools.count(1), max(1, n_compounds // 100)
+
+    def tick() -> None:
+        n_done = next(done)
+        if n_done % step == 0 or n_done == n_compounds:
+            progress("building molecular graphs", n_done, n_compounds)
+
+    return tick
 
 
 def read_table(manifest: Manifest, part: str) -> pa.Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.csv as pa_csv
 
+from pharmonia.base.canonical import Json
 from pharmonia.base.errors import DataFileError, InputError, OptionError
 from pharmonia.data.catalogue import CATALOGUE
 from pharmonia.data.columnar import encode, interactions_manifest
@@ -67,6 +68,21 @@ class ImportReport:
     tally: Tally
     rejects: Path
 
+    def as_json(self) -> dict[str, Json]:
+        """The report for machines."""
+        return {
+            "name": self.manifest.name,
+            "measure": self.manifest.measure,
+            "n_read": self.tally.n_read,
+            "n_kept": self.tally.n_kept,
+            "n_merged": self.tally.n_merged,
+            "n_rejected": self.tally.n_rejected,
+            "rejected": {reason.value: count for reason, count in self.tally.rejected.items()},
+            "n_compounds": self.manifest.n_compounds,
+            "n_targets": self.manifest.n_targets,
+            "rejects": str(self.rejects),
+        }
+
 
 def import_file(plan: ImportPlan, progress: Progress) -> ImportReport:
     """Read, check and join the rows of a file and put them on the shelf as a data set.
@@ -110,9 +126,7 @@ def _free_name(plan: ImportPlan, stem: str) -> str:
     return name
 
 
-def _publish(
-    plan: ImportPlan, file: RowFile, interactions: Interactions, tally: Tally, progress: Progress
-) -> Manifest:
+def _publish(plan: ImportPlan, file: RowFile, interactions: Interactions, tally: Tally, progress: Progress) -> Manifest:
     unit = plan.conversion.unit
     manifest = interactions_manifest(
         interactions,
@@ -142,9 +156,7 @@ def _rejects_writer(path: Path) -> Iterator[pa_csv.CSVWriter]:
     try:
         sink = partial.open("wb")
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}; name another file with --rejects"
-        ) from error
+        raise InputError(f"cannot write {path}: {error.strerror}; name another file with --rejects") from error
     try:
         with sink, pa_csv.CSVWriter(sink, REJECTS) as writer:
             yield writer

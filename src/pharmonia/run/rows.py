@@ -23,7 +23,7 @@ from pharmonia.run.fetch import Progress
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
-_CSV_BLOCK_BYTES = 8 << 20
+_CSV_BLOCK_BYTES = 4 << 20
 _PARQUET_BATCH_ROWS = 1 << 14
 _READING = "reading rows"
 
@@ -188,9 +188,7 @@ def _require_type(path: Path, field: pa.Field, columns: Columns) -> None:
     number = (types.is_floating(kind) or types.is_decimal(kind)) and field.name == columns.value
     if not (text or integer or number):
         wanted = "numbers or text" if field.name == columns.value else "text"
-        raise DataFileError(
-            f"{path.name}: the column {field.name!r} is of {field.type}; it should be of {wanted}"
-        )
+        raise DataFileError(f"{path.name}: the column {field.name!r} is of {field.type}; it should be of {wanted}")
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
