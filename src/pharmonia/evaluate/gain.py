@@ -101,6 +101,7 @@ class Comparison:
     gain: Figure  # over the best alternative without pooling: 1 - federated / min(alone, ensemble)
     gain_over_alone: Figure
     gain_over_ensemble: Figure
+    gain_of_pooling: Figure  # the same for pooled: 1 - pooled / min(alone, ensemble)
     gap_closed: Figure  # share: (best alternative - federated) / (best alternative - pooled)
     gain_over_seeds: Figure  # mean and t-interval over the seeds' gains
     verdict: Verdict
@@ -111,9 +112,7 @@ class Comparison:
             raise MetricError(f"expected scores of {[arm.value for arm in Arm]} in this order")
 
 
-def compare_arms(
-    outcomes: Sequence[SeedOutcome], rng: np.random.Generator, n_resamples: int
-) -> tuple[Comparison, ...]:
+def compare_arms(outcomes: Sequence[SeedOutcome], rng: np.random.Generator, n_resamples: int) -> tuple[Comparison, ...]:
     """All comparisons: overall on own and on all rows, each partner on its own rows, each on all rows.
 
     Paired bootstrap over test rows: one resample is drawn of all rows that any seed tests on, and every arm,
@@ -177,9 +176,7 @@ def _seed_samples(outcome: SeedOutcome, counts: Counts) -> Samples:
     )
 
 
-def _comparison(
-    partner: str | None, rows: TestRows, samples: Samples, outcomes: Sequence[SeedOutcome]
-) -> Comparison:
+def _comparison(partner: str | None, rows: TestRows, samples: Samples, outcomes: Sequence[SeedOutcome]) -> Comparison:
     """One comparison from its (n_seeds, n_arms, n_metrics, 1 + n_resamples) samples."""
     n_rows = min(_row_mask(outcome, partner, rows).sum() for outcome in outcomes)
     if n_rows < 2:
@@ -188,8 +185,9 @@ def _comparison(
     best = np.minimum(mse[:, _ALONE], mse[:, _ENSEMBLE])
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = [1.0 - mse[:, _FEDERATED] / other for other in (best, mse[:, _ALONE], mse[:, _ENSEMBLE])]
+        gains.append(1.0 - mse[:, _POOLED] / best)
     reason = "an alternative's error is zero"
-    gain, over_alone, over_ensemble = (_figure(values.mean(axis=0), reason) for values in gains)
+    gain, over_alone, over_ensemble, of_pooling = (_figure(values.mean(axis=0), reason) for values in gains)
     alone, ensemble = mse[:, _ALONE, 0].mean(), mse[:, _ENSEMBLE, 0].mean()
     return Comparison(
         partner=partner,
@@ -200,6 +198,7 @@ def _comparison(
         gain=gain,
         gain_over_alone=over_alone,
         gain_over_ensemble=over_ensemble,
+        gain_of_pooling=of_pooling,
         gap_closed=_gap_closed(best, mse[:, _FEDERATED], mse[:, _POOLED]),
         gain_over_seeds=_over_seeds(gains[0][:, 0]),
         verdict=_verdict(gain, int(n_rows)),
@@ -263,9 +262,7 @@ def _gap_closed(best: Samples, federated: Samples, pooled: Samples) -> Figure:
     """
     gap = (best - pooled).mean(axis=0)
     if gap[0] <= 0:
-        return Undefined(
-            reason="pooling does not beat the best alternative here, so there is no gap to close"
-        )
+        return Undefined(reason="pooling does not beat the best alternative here, so there is no gap to close")
     if not quantiles(gap, _TAILS)[0] > 0:
         return Undefined(reason="pooling does not clearly beat the best alternative here")
     share = (best - federated).mean(axis=0) / np.where(gap > 0, gap, np.nan)
@@ -305,6 +302,7 @@ def _too_few(partner: str | None, rows: TestRows, n_rows: int) -> Comparison:
         gain=nothing,
         gain_over_alone=nothing,
         gain_over_ensemble=nothing,
+        gain_of_pooling=nothing,
         gap_closed=nothing,
         gain_over_seeds=nothing,
         verdict=Verdict.TOO_FEW_ROWS,

@@ -90,9 +90,7 @@ def checked_pair(measured: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Vec
     y = np.asarray(measured, dtype=np.float64)
     f = np.asarray(predicted, dtype=np.float64)
     if y.ndim != 1 or y.shape != f.shape:
-        raise MetricError(
-            f"measured and predicted must be vectors of one length, got {y.shape} and {f.shape}"
-        )
+        raise MetricError(f"measured and predicted must be vectors of one length, got {y.shape} and {f.shape}")
     if y.size < 2:
         raise MetricError(f"a metric needs at least 2 rows, got {y.size}")
     for name, values in (("measured", y), ("predicted", f)):

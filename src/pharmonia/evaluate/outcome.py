@@ -106,9 +106,7 @@ def mean_curve(curves: Sequence[Curve], n_valid: Sequence[int]) -> Curve:
     """
     arms = {curve.arm for curve in curves}
     if len(arms) != 1 or len(n_valid) != len(curves) or min(n_valid) < 0 or sum(n_valid) == 0:
-        raise MetricError(
-            f"expected curves of one arm with their row counts, got {sorted(arms)} and {n_valid}"
-        )
+        raise MetricError(f"expected curves of one arm with their row counts, got {sorted(arms)} and {n_valid}")
     n_rounds = max(curve.valid_mse.size for curve in curves)
     rows = [curve.extended(n_rounds) for curve in curves]
     mean = np.average(rows, axis=0, weights=np.asarray(n_valid, dtype=np.float64))

@@ -29,9 +29,7 @@ class AgreementGrid:
         if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
             raise MetricError("the edges of an agreement grid must ascend")
         if counts.shape != (len(Arm), edges.size - 1, edges.size - 1) or counts.min() < 0:
-            raise MetricError(
-                f"an agreement grid needs {len(Arm)} square tables of counts, got {counts.shape}"
-            )
+            raise MetricError(f"an agreement grid needs {len(Arm)} square tables of counts, got {counts.shape}")
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "counts", counts)
 
@@ -144,8 +142,5 @@ def _agreement(outcomes: Sequence[SeedOutcome]) -> AgreementGrid:
     low = min(measured.min(), *(end[0] for end in ends))
     high = max(measured.max(), *(end[1] for end in ends))
     edges = np.linspace(low, high if high > low else low + 1.0, _N_BINS + 1)
-    counts = [
-        np.histogram2d(measured, np.clip(values, edges[0], edges[-1]), bins=(edges, edges))[0]
-        for values in arms
-    ]
+    counts = [np.histogram2d(measured, np.clip(values, edges[0], edges[-1]), bins=(edges, edges))[0] for values in arms]
     return AgreementGrid(edges=edges, counts=np.array(counts, dtype=np.int64))
