@@ -1,6 +1,7 @@
 """Compound branch of GraphDTA's GIN, one row per distinct atom environment."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ class GinLayer(nn.Module):
 
     def forward(self, rows: Tensor, bags: Bags) -> Tensor:
         """(n_environments, n_out) from (n_environments_below, n_in)."""
-        first, last = self.nn[0], self.nn[2]
+        first, last = cast(nn.Linear, self.nn[0]), cast(nn.Linear, self.nn[2])
         hidden = bag_sum(F.linear(rows, first.weight), bags).add_(first.bias).relu_()
         return F.linear(hidden, last.weight, last.bias)
 

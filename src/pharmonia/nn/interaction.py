@@ -101,7 +101,9 @@ class GinInteraction(nn.Module):
         """(n_rows,) predictions in evaluation mode for any number of rows: entities at once, the head in chunks."""
         compounds = self.compound_branch(batch.compounds)
         targets = self.target_branch(batch.targets)
-        chunks = zip(batch.compound_of_row.split(chunk_rows), batch.target_of_row.split(chunk_rows), strict=True)
+        chunks = zip(
+            torch.split(batch.compound_of_row, chunk_rows), torch.split(batch.target_of_row, chunk_rows), strict=True
+        )
         return torch.cat([self.head(compounds, targets, compound, target) for compound, target in chunks])
 
     def head(self, compounds: Tensor, targets: Tensor, compound_of_row: Tensor, target_of_row: Tensor) -> Tensor:
@@ -119,4 +121,4 @@ class GinInteraction(nn.Module):
         hidden = dropout(target_half.add_(compound_half).relu_(), DROPOUT, training=self.training)
         hidden = linear(hidden, self.fc2.weight, self.fc2.bias).relu_()
         hidden = dropout(hidden, DROPOUT, training=self.training)
-        return self.out(hidden).squeeze(1)
+        return linear(hidden, self.out.weight, self.out.bias).squeeze(1)

@@ -26,7 +26,7 @@ def make_norm(norm: Norm, width: int) -> nn.Module:
 class RowLayerNorm(nn.LayerNorm):
     """LayerNorm of each row; how often a row stands for another does not matter to it."""
 
-    def forward(self, rows: Tensor, counts: Tensor | None) -> Tensor:  # noqa: ARG002 - one signature for both norms
+    def forward(self, rows: Tensor, counts: Tensor | None) -> Tensor:  # type: ignore[override]  # noqa: ARG002
         """(n_rows, width) normalised per row."""
         return super().forward(rows)
 
@@ -39,7 +39,7 @@ class WeightedBatchNorm(nn.BatchNorm1d):
     the expanded rows.
     """
 
-    def forward(self, rows: Tensor, counts: Tensor | None) -> Tensor:
+    def forward(self, rows: Tensor, counts: Tensor | None) -> Tensor:  # type: ignore[override]
         """(n_rows, width) normalised by the batch's statistics in training, else by the running ones.
 
         Args:

@@ -1,6 +1,7 @@
 """Target branch of GraphDTA: a convolution over 26 tokens, computed as sums of its weights by token."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,7 @@ class TargetBranch(nn.Module):
         last = self.fc1_xt.weight.view(n_out, N_FILTERS, N_OUT_POSITIONS)
         by_filter = last.transpose(0, 1).reshape(N_FILTERS * n_out, N_OUT_POSITIONS)
         of_token = linear(windows, by_filter).view(n_tokens * KERNEL * N_FILTERS, n_out)
-        bias = self.fc1_xt.bias + last.sum(dim=2) @ self.conv_xt_1.bias
+        bias = self.fc1_xt.bias + last.sum(dim=2) @ cast(Tensor, self.conv_xt_1.bias)
         return linear(sums, of_token.t(), bias)
 
 

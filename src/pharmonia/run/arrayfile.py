@@ -1,0 +1,58 @@
+"""Named arrays in one file, written whole or not at all, and verified when read."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from pharmonia.base.canonical import Json, canonical_json
+from pharmonia.base.errors import StoreError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], meta: Json) -> None:
+    """Write arrays and plain values as safetensors, through a temporary file renamed into place."""
+    metadata = {"meta": canonical_json(meta).decode(), "sha256": _digest(arrays)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(save(dict(arrays), metadata))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays and plain values of a file that `write_arrays` wrote.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        meta = json.loads(metadata["meta"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise StoreError(f"{path} is damaged ({error}); delete it and run again") from error
+    if metadata.get("sha256") != _digest(arrays):
+        raise StoreError(
+            f"{path} is damaged: its arrays do not have the digest written with them; delete it and run again"
+        )
+    return arrays, meta
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

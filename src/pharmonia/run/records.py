@@ -1,0 +1,67 @@
+"""What a training run leaves behind: its settings, one record per round, and its best model."""
+
+from dataclasses import asdict, dataclass
+
+from pharmonia.base.arrays import Vector
+from pharmonia.base.canonical import Json
+from pharmonia.learn.algorithms import Schedule, Selection
+from pharmonia.learn.local import LocalSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """Everything but the data that changes the result of a training run.
+
+    Args:
+        local: What each partner does in a round.
+        schedule: How long to train.
+        seed: Initialisation; shuffling and dropout follow from it at each partner.
+    """
+
+    local: LocalSettings
+    schedule: Schedule
+    seed: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain values, for digests and the store."""
+        return {"local": asdict(self.local), "schedule": asdict(self.schedule), "seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRecord:
+    """One finished and validated round.
+
+    Args:
+        round_index: Counted from 0.
+        valid_mse: Of the model after this round, over all partners' validation rows.
+        train_loss: Mean squared error over the training rows while training, weighted by rows.
+        aggregate_digest: SHA-256 of the parameters after this round.
+        bytes_to_partners: Frames sent in this round.
+        bytes_from_partners: Frames received in this round.
+        wall_s: Seconds on the clock.
+        cpu_s: CPU seconds of coordinator and parties.
+    """
+
+    round_index: int
+    valid_mse: float
+    train_loss: float
+    aggregate_digest: str
+    bytes_to_partners: int
+    bytes_from_partners: int
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedModel:
+    """The model of the best round, and how it came about.
+
+    Args:
+        parameters: (n_params,) float64.
+        selection: The best round and its validation error.
+        rounds: Every round, in order.
+    """
+
+    parameters: Vector
+    selection: Selection
+    rounds: tuple[RoundRecord, ...]

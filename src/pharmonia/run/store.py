@@ -1,0 +1,150 @@
+"""The store of runs: one row per run and per round in a database, arrays in files beside it."""
+
+import json
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from pharmonia.base.canonical import Json, canonical_json
+from pharmonia.base.errors import StoreError
+from pharmonia.learn.algorithms import Selection
+from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.records import RoundRecord, TrainedModel
+
+_metadata = sa.MetaData()
+
+_runs = sa.Table(
+    "runs",
+    _metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("settings", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("model_digest", sa.String(64)),
+)
+
+_rounds = sa.Table(
+    "rounds",
+    _metadata,
+    sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id"), primary_key=True),
+    sa.Column("round_index", sa.Integer, primary_key=True),
+    sa.Column("valid_mse", sa.Double, nullable=False),
+    sa.Column("train_loss", sa.Double, nullable=False),
+    sa.Column("aggregate_digest", sa.String(64), nullable=False),
+    sa.Column("bytes_to_partners", sa.BigInteger, nullable=False),
+    sa.Column("bytes_from_partners", sa.BigInteger, nullable=False),
+    sa.Column("wall_s", sa.Double, nullable=False),
+    sa.Column("cpu_s", sa.Double, nullable=False),
+)
+
+
+class RunStatus(StrEnum):
+    """How far a run is."""
+
+    RUNNING = "running"  # or killed: only a new start can tell
+    FINISHED = "finished"
+
+
+class RunStore:
+    """Runs, rounds, metrics and digests in a database; models and checkpoints in files.
+
+    Several processes may write different runs at once.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        """Open or create the store.
+
+        Args:
+            url: An SQLAlchemy URL, such as sqlite:///runs.sqlite.
+            folder: Where arrays go, one sub-folder per run.
+
+        Raises:
+            StoreError: The database cannot be opened.
+        """
+        self._folder = folder
+        try:
+            parsed = sa.make_url(url)
+            arguments = {"timeout": 60} if parsed.get_backend_name() == "sqlite" else {}
+            self._engine = sa.create_engine(parsed, connect_args=arguments)
+            _metadata.create_all(self._engine)
+        except (SQLAlchemyError, ModuleNotFoundError) as error:
+            raise StoreError(f"the store {url} cannot be opened: {error}") from error
+
+    def folder(self, run_id: str) -> Path:
+        """Where a run keeps its arrays."""
+        return self._folder / run_id
+
+    def open_run(self, run_id: str, settings: Json, now: datetime) -> RunStatus:
+        """Register a run, or find it with the same settings.
+
+        Raises:
+            StoreError: The run exists with other settings.
+        """
+        text = canonical_json(settings).decode()
+        with self._engine.begin() as connection:
+            row = connection.execute(sa.select(_runs).where(_runs.c.run_id == run_id)).one_or_none()
+            if row is None:
+                status = RunStatus.RUNNING
+                connection.execute(_runs.insert().values(run_id=run_id, status=status, settings=text, created_at=now))
+                return status
+        if row.settings != text:
+            raise StoreError(f"run {run_id} is in the store with other settings")
+        return RunStatus(row.status)
+
+    def settings(self, run_id: str) -> Json:
+        """The settings that a run was registered with.
+
+        Raises:
+            StoreError: No such run.
+        """
+        with self._engine.connect() as connection:
+            text = connection.execute(sa.select(_runs.c.settings).where(_runs.c.run_id == run_id)).scalar()
+        if text is None:
+            raise StoreError(f"run {run_id} is not in the store")
+        settings: Json = json.loads(text)
+        return settings
+
+    def add_round(self, run_id: str, record: RoundRecord) -> None:
+        """Record a finished and validated round."""
+        values = {column.name: getattr(record, column.name) for column in _rounds.c if column.name != "run_id"}
+        with self._engine.begin() as connection:
+            connection.execute(_rounds.insert().values(run_id=run_id, **values))
+
+    def drop_rounds(self, run_id: str, *, from_round: int) -> None:
+        """Forget rounds that a resumed run will repeat."""
+        after = (_rounds.c.run_id == run_id) & (_rounds.c.round_index >= from_round)
+        with self._engine.begin() as connection:
+            connection.execute(_rounds.delete().where(after))
+
+    def rounds(self, run_id: str) -> tuple[RoundRecord, ...]:
+        """A run's rounds, in order."""
+        fields = [column for column in _rounds.c if column.name != "run_id"]
+        query = sa.select(*fields).where(_rounds.c.run_id == run_id).order_by(_rounds.c.round_index)
+        with self._engine.connect() as connection:
+            return tuple(RoundRecord(**row._mapping) for row in connection.execute(query))
+
+    def finish(self, run_id: str, model: TrainedModel) -> None:
+        """Keep the best model and mark the run finished; the file is in place before the mark is."""
+        selection = model.selection
+        meta = {"best_round": selection.best_round, "best_error": selection.best_error, "n_waited": selection.n_waited}
+        write_arrays(self._model_file(run_id), {"parameters": model.parameters}, meta)
+        digest = next((r.aggregate_digest for r in model.rounds if r.round_index == selection.best_round), None)
+        with self._engine.begin() as connection:
+            connection.execute(
+                _runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.FINISHED, model_digest=digest)
+            )
+
+    def model(self, run_id: str) -> TrainedModel:
+        """The best model of a finished run.
+
+        Raises:
+            StoreError: The file is missing or damaged.
+        """
+        arrays, meta = read_arrays(self._model_file(run_id))
+        return TrainedModel(parameters=arrays["parameters"], selection=Selection(**meta), rounds=self.rounds(run_id))
+
+    def _model_file(self, run_id: str) -> Path:
+        return self.folder(run_id) / "model.safetensors"
