@@ -1,11 +1,13 @@
 """Measured drug-target interactions: each unique compound and target once, pairs as index triples."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pharmonia.base.arrays import frozen_copy
+from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import DataFileError
 from pharmonia.chem.graphs import Indices, MolGraphs
 from pharmonia.chem.proteins import TokenMatrix
@@ -108,6 +110,14 @@ class Interactions:
     def pair_keys(self) -> npt.NDArray[np.int64]:
         """(n_rows,) int64, equal for rows of the same structure and sequence."""
         return self.pairs.compound.astype(np.int64) * self.n_targets + self.pairs.target
+
+    def digest(self) -> str:
+        """SHA-256 over structures, sequences, rows and folds, 64 hexadecimal digits; equal for equal data."""
+        pairs = self.pairs
+        digest = hashlib.sha256(canonical_json([self.measure, self.smiles, self.sequences]))
+        for array, dtype in ((pairs.compound, "<i4"), (pairs.target, "<i4"), (pairs.value, "<f4"), (self.fold, "<i1")):
+            digest.update(array.astype(dtype).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

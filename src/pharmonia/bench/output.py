@@ -1,0 +1,41 @@
+"""A comparison's results as files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pharmonia.evaluate.report import Report
+from pharmonia.evaluate.report_html import render_html
+from pharmonia.evaluate.report_json import report_to_json
+from pharmonia.evaluate.report_text import render_markdown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Where the results lie.
+
+    Args:
+        results: All figures as JSON.
+        markdown: The report as text.
+        html: The report with pictures, in one file.
+    """
+
+    results: Path
+    markdown: Path
+    html: Path
+
+
+def write_outputs(report: Report, folder: Path) -> Written:
+    """Write results.json, report.md and report.html, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = Written(results=folder / "results.json", markdown=folder / "report.md", html=folder / "report.html")
+    results = json.dumps(report_to_json(report), indent=1, allow_nan=False) + "\n"
+    for path, text in (
+        (written.results, results),
+        (written.markdown, render_markdown(report)),
+        (written.html, render_html(report)),
+    ):
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    return written

@@ -1,0 +1,61 @@
+"""The `pharmonia` command: mounts the commands, and turns errors into exit codes."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pharmonia import __version__
+from pharmonia.base.errors import MissingExtraError, PharmoniaError
+from pharmonia.cli import compare, data
+
+INTERRUPTED = 130  # as shells do for Ctrl-C
+_TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
+
+app = typer.Typer(
+    name="pharmonia",
+    help="Federated learning for drug discovery: one model across partners that cannot share what they measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.command("compare")(compare.compare)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command; the only place where an error becomes an exit code."""
+    console = Console(stderr=True)
+    try:
+        app()
+    except PharmoniaError as error:
+        _fail(console, error)
+    except ModuleNotFoundError as error:
+        if error.name not in _TRAIN_PACKAGES:
+            raise
+        _fail(console, MissingExtraError(f"this needs the package {error.name}: pip install 'pharmonia[train]'"))
+    except KeyboardInterrupt:
+        console.print("Interrupted. Finished rounds are kept: the same command resumes.")
+        sys.exit(INTERRUPTED)
+
+
+def _fail(console: Console, error: PharmoniaError) -> None:
+    console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    sys.exit(error.exit_code)
