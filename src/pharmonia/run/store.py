@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from pharmonia.base.canonical import Json, canonical_json
-from pharmonia.base.errors import StoreError
+from pharmonia.base.errors import InputError, StoreError
 from pharmonia.learn.algorithms import Selection
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.records import RoundRecord, TrainedModel
@@ -62,16 +62,19 @@ class RunStore:
             folder: Where arrays go, one sub-folder per run.
 
         Raises:
-            StoreError: The database cannot be opened.
+            InputError: The database cannot be opened.
         """
         self._folder = folder
         try:
             parsed = sa.make_url(url)
-            arguments = {"timeout": 60} if parsed.get_backend_name() == "sqlite" else {}
+            arguments = {}
+            if parsed.get_backend_name() == "sqlite":
+                arguments["timeout"] = 60
+                Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
             self._engine = sa.create_engine(parsed, connect_args=arguments)
             _metadata.create_all(self._engine)
-        except (SQLAlchemyError, ModuleNotFoundError) as error:
-            raise StoreError(f"the store {url} cannot be opened: {error}") from error
+        except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
+            raise InputError(f"the store {url} cannot be opened: {error}") from error
 
     def folder(self, run_id: str) -> Path:
         """Where a run keeps its arrays."""
