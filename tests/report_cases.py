@@ -32,9 +32,7 @@ def made_up_outcome(
     partners = names or tuple(f"partner-{i + 1}" for i in range(n_partners))
     measured = np.round(rng.gamma(2.2, 0.55, size=n_test) + 10.6, 1)
     weights = rng.dirichlet(np.full(n_partners, 6.0))
-    owner = np.sort(
-        np.concatenate([np.arange(n_partners), rng.choice(n_partners, n_test - n_partners, p=weights)])
-    )
+    owner = np.sort(np.concatenate([np.arange(n_partners), rng.choice(n_partners, n_test - n_partners, p=weights)]))
     shared = rng.normal(0, 0.7 * alone_noise, n_test)  # what no single partner can learn
     alone = measured + shared + rng.normal(0, 0.7 * alone_noise, size=(n_partners, n_test))
     alone[owner, np.arange(n_test)] -= 0.3 * (alone[owner, np.arange(n_test)] - measured)
@@ -53,9 +51,7 @@ def made_up_outcome(
     )
 
 
-def made_up_holdings(
-    partners: tuple[str, ...], owner: npt.NDArray[np.int64], rng: np.random.Generator
-) -> Holdings:
+def made_up_holdings(partners: tuple[str, ...], owner: npt.NDArray[np.int64], rng: np.random.Generator) -> Holdings:
     """Four training rows per test row; compounds overlap, targets do not."""
     n_partners = len(partners)
     n_test = np.bincount(owner, minlength=n_partners)
@@ -89,9 +85,7 @@ def made_up_curves(
         values = (end + (2.5 - end) * np.exp(-rounds / 5)) * rng.normal(1, 0.03, n_rounds)
         return Curve(arm=arm, partner=partner, valid_mse=values, best_round=int(values.argmin()))
 
-    own = [
-        curve(Arm.ALONE, name, alone * rng.uniform(0.8, 1.3), int(rng.integers(18, 31))) for name in partners
-    ]
+    own = [curve(Arm.ALONE, name, alone * rng.uniform(0.8, 1.3), int(rng.integers(18, 31))) for name in partners]
     together = (curve(Arm.FEDERATED, None, federated, 30), curve(Arm.POOLED, None, pooled, 26))
     return (*own, mean_curve(own, [10] * len(partners)), *together)
 
@@ -109,9 +103,7 @@ def made_up_costs(n_partners: int) -> tuple[Cost, ...]:
             bytes_to_partners=traffic,
             bytes_from_partners=traffic,
         ),
-        Cost(
-            arm=Arm.POOLED, n_rounds=26, wall_s=22.5, cpu_s=41.7, bytes_to_partners=0, bytes_from_partners=0
-        ),
+        Cost(arm=Arm.POOLED, n_rounds=26, wall_s=22.5, cpu_s=41.7, bytes_to_partners=0, bytes_from_partners=0),
     )
 
 

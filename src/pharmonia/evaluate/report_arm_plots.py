@@ -27,9 +27,16 @@ def curve_plot(report: Report) -> Spec:
     high = max((float(curve.valid_mse.max()) for curve in report.curves), default=0.0)
     wide = low > 0 and high > _LOG_FROM * low
     title = f"validation MSE, {Metric.MSE.unit(report.description.measure)}"
-    scale: Spec = {"type": "log", "dtick": "D1"} if wide else {"rangemode": "tozero"}
+    scale: Spec = {"type": "log", **_ticks(low, high)} if wide else {"rangemode": "tozero"}
     y_axis = number_axis(f"{title}, log scale" if wide else title) | scale
     return {"data": data, "layout": layout(380, xaxis=number_axis("round"), yaxis=y_axis)}
+
+
+def _ticks(low: float, high: float) -> Spec:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"tickvals": list(ticks), "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _curve_line(curve: Curve) -> Spec:
@@ -156,6 +163,7 @@ def _cost_plot(
     colours: list[Json] = [ARM_LOOK[cost.arm].colour for cost in report.costs]
     for (name, field), opacity in zip(parts, (1.0, 0.5), strict=True):
         amounts = [float(getattr(cost, field)) for cost in report.costs]
+        short = 0.3 * max(float(getattr(cost, field)) for cost in report.costs for _, field in parts)
         bar: Spec = {
             "type": "bar",
             "orientation": "h",
@@ -163,7 +171,8 @@ def _cost_plot(
             "x": [amount * scale for amount in amounts],
             "y": list(range(len(amounts))),
             "text": [f"{name} {text(amount)}" for amount in amounts],
-            "textposition": "auto",
+            "textposition": ["inside" if amount > short else "outside" for amount in amounts],
+            "textangle": 0,
             "marker": {"color": colours, "opacity": opacity},
             "hovertemplate": "%{text}<extra></extra>",
         }

@@ -26,7 +26,7 @@ def bar_height(n_bars: int) -> int:
 def number_axis(title: str, **more: Json) -> Spec:
     """An axis of numbers; its title names what is shown and its unit."""
     axis: Spec = {
-        "title": {"text": html.escape(title), "standoff": 8},
+        "title": {"text": html.escape(title), "standoff": 8, "font": {"size": 13}},
         "gridcolor": GRID,
         "zeroline": False,
         "automargin": True,
@@ -41,6 +41,9 @@ def name_axis(names: list[str], first: int, *, top: float, bottom: float) -> Spe
         "tickvals": list(range(first, first + len(names))),
         "ticktext": list(names),
         "range": [bottom, top],
+        "ticks": "outside",  # without colour: room between name and bar
+        "ticklen": 5,
+        "tickcolor": "rgba(0,0,0,0)",
         "showgrid": False,
         "zeroline": False,
         "automargin": True,
@@ -56,7 +59,15 @@ def layout(height: int, **more: Json) -> Spec:
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        "showlegend": True,
+        "legend": {
+            "orientation": "h",
+            "traceorder": "normal",
+            "x": 0,
+            "y": 1.0,
+            "yanchor": "bottom",
+            "font": {"size": 13},
+        },
         "hoverlabel": {"font": {"family": FONT}},
     }
     return base | more

@@ -191,7 +191,7 @@ def _scores(report: Report) -> str:
         details("The same on everyone's rows", table(score_table(report.comparisons[1]), everyone)),
         *(
             details(
-                f"Each partner on {ROWS_MEANING[rows]}",
+                f"Partner by partner on {ROWS_MEANING[rows]}",
                 table(gain_table(report.of_partners(rows)), f"MSE in {unit}; gains are cuts in MSE."),
             )
             for rows in TestRows

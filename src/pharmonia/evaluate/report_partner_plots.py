@@ -66,7 +66,12 @@ def sharing_plot(report: Report, what: str) -> Spec:
     axis: Spec = {"type": "category", "tickvals": places, "automargin": True, "fixedrange": True}
     height = 110 + max(13, min(40, 400 // len(names))) * len(names)
     margin: Spec = {"l": 10, "r": 14, "t": 8, "b": 30}
-    look = layout(height, xaxis=axis | {"tickangle": -35}, yaxis=axis | {"autorange": "reversed"}, margin=margin)
+    look = layout(
+        height,
+        xaxis=axis | {"tickangle": -35, "showticklabels": few},
+        yaxis=axis | {"autorange": "reversed"},
+        margin=margin,
+    )
     return {"data": [heat], "layout": look}
 
 
@@ -79,9 +84,8 @@ def gain_plot(report: Report) -> Spec:
     low = min([-0.02, *(max(gain.low, LOWEST_GAIN) for gain in gains)])
     high = max([0.02, *(gain.high for gain in gains)])
     room = 0.06 * (high - low)
-    x_axis = number_axis(
-        "gain: cut in MSE against the best alternative", tickformat="+.0%", range=[low - room, high + room]
-    )
+    ends: list[Json] = [100 * (low - room), 100 * (high + room)]
+    x_axis = number_axis("gain, % of the best alternative's MSE", range=ends, nticks=7)
     zero: Spec = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
     rule: Spec = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0.5, "y1": 0.5, "layer": "below"}
     look = layout(
@@ -112,7 +116,12 @@ def _gain_marks(shown: list[Comparison], verdict: Verdict) -> Spec:
         "name": verdict.value,
         "x": [gain.value for gain in gains],
         "y": places,
-        "marker": {"color": look.colour, "symbol": look.symbol, "size": 11, "line": {"width": 2}},
+        "marker": {
+            "color": look.colour,
+            "symbol": look.symbol,
+            "size": 11,
+            "line": {"width": 2, "color": look.colour},
+        },
         "error_x": interval(gains, look.colour),
         "customdata": texts,
         "hovertemplate": "%{customdata}<extra></extra>",
@@ -120,8 +129,8 @@ def _gain_marks(shown: list[Comparison], verdict: Verdict) -> Spec:
 
 
 def _visible(gain: Estimate) -> Estimate:
-    """The part of an estimate that the picture shows."""
-    value, low, high = (max(number, LOWEST_GAIN) for number in (gain.value, gain.low, gain.high))
+    """The part of an estimate that the picture shows, in percent."""
+    value, low, high = (100 * max(number, LOWEST_GAIN) for number in (gain.value, gain.low, gain.high))
     return Estimate(value=value, low=low, high=high)
 
 

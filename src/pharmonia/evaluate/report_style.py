@@ -94,6 +94,7 @@ footer {{ max-width: 1200px; margin: 18px auto 36px; padding: 0 20px; color: {MU
   section.card {{ padding: 14px 12px; }}
   dl.how {{ grid-template-columns: 1fr; gap: 0; }} dl.how dd {{ margin-bottom: 8px; }}
 }}
+@media (max-width: 480px) {{ .quad {{ grid-template-columns: minmax(0, 1fr); }} }}
 @media print {{
   body {{ background: #fff; }}
   section.card, .tile, .answer {{ box-shadow: none; break-inside: avoid; }}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -108,8 +109,8 @@ def render_terminal(report: Report) -> RenderableType:
     parts: list[RenderableType] = [
         Text(headline(report), style=_STYLES[report.overall.verdict]),
         Text(" ".join(line for line in summary if line)),
-        _rich_table(f"Scores on {ROWS_MEANING[TestRows.OWN]}; MSE in ({measure})²", score_table(report.overall)),
-        _rich_table(f"Gain on {ROWS_MEANING[TestRows.OWN]}", gain_table(report.of_partners(TestRows.OWN))),
+        _rich_table(f"Scores on {ROWS_MEANING[TestRows.OWN]}; MSE in ({measure})²", _narrow_scores(report.overall)),
+        _rich_table(f"MSE and gain over the best alternative, {ROWS_MEANING[TestRows.OWN]}", _narrow_gains(report)),
     ]
     if report.costs:
         parts.append(_rich_table("Cost, all partners together", cost_table(report)))
@@ -156,16 +157,40 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _narrow_scores(comparison: Comparison) -> Rows:
+    """The table of scores for 80 columns: an arrow for what is better, intervals on a second line."""
+    arrows = (f"{metric.label} {'↓' if metric.lower_is_better else '↑'}" for metric in Metric)
+    return [("arm", *arrows), *((row[0], *map(_two_lines, row[1:])) for row in score_table(comparison)[1:])]
+
+
+def _narrow_gains(report: Report) -> Rows:
+    """The table of gains for 80 columns: short headers, no gain over alone, intervals on a second line."""
+    header = ("partner", "rows", *(arm.value for arm in Arm), "gain", "verdict")
+    lines = gain_table(report.of_partners(TestRows.OWN))[1:]
+    return [header, *((row[0], *map(_two_lines, row[1:7]), row[8]) for row in lines)]
+
+
+def _two_lines(cell: str) -> str:
+    return cell.replace(" (", "\n").removesuffix(")")
+
+
 def _point(figure: Figure) -> str:
     return NO_NUMBER if isinstance(figure, Undefined) else f"{figure.value:.3f}"
 
 
 def _rich_table(title: str, rows: Rows) -> Table:
-    table = Table(title=Text(title), title_justify="left", header_style="bold")
-    for i, name in enumerate(rows[0]):
-        table.add_column(Text(name), justify="left" if i == 0 else "right")
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column(Text(rows[0][0]), overflow="fold", min_width=min(12, max(len(row[0]) for row in rows)))
+    for name in rows[0][1:]:
+        table.add_column(Text(name), justify="right")
     for row in rows[1:]:
-        table.add_row(*(Text(cell.replace(" (", "\n(")) for cell in row))
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

@@ -174,17 +174,17 @@ def metric_text(figure: Figure, metric: Metric) -> str:
 
 
 def percent_text(figure: Figure) -> str:
-    """``+12 % (+7 to +16 %)``, or a dash."""
+    """``+12 % (+7.0 to +16)``, or a dash."""
     if isinstance(figure, Undefined):
         return NO_NUMBER
     low, high = (percent(value, sign=True).removesuffix(" %") for value in (figure.low, figure.high))
-    return f"{percent(figure.value, sign=True)} ({low} to {high} %)"
+    return f"{percent(figure.value, sign=True)} ({low} to {high})"
 
 
 def percent_range(figure: Estimate) -> str:
-    """``12 % (7 to 16 %)``."""
-    low = percent(figure.low).removesuffix(" %")
-    return f"{percent(figure.value)} ({low} to {percent(figure.high)})"
+    """``12 % (7.0 to 16)``."""
+    low, high = (percent(value).removesuffix(" %") for value in (figure.low, figure.high))
+    return f"{percent(figure.value)} ({low} to {high})"
 
 
 def percent(share: float, *, sign: bool = False) -> str:
