@@ -62,9 +62,7 @@ class MolGraphs:
             and _within(self.neighbours, n_atoms)
         )
         if not consistent:
-            raise CompoundError(
-                "the packed graphs are inconsistent: offsets, types and neighbours do not match"
-            )
+            raise CompoundError("the packed graphs are inconsistent: offsets, types and neighbours do not match")
         for name in ("features", "atom_type", "atom_offsets", "neighbours", "neighbour_offsets"):
             object.__setattr__(self, name, frozen_view(getattr(self, name)))
 
@@ -167,12 +165,7 @@ def _offsets(lengths: Sequence[int]) -> Offsets:
 
 
 def _covers(offsets: Offsets, n_values: int) -> bool:
-    return (
-        offsets.size >= 1
-        and offsets[0] == 0
-        and offsets[-1] == n_values
-        and bool((np.diff(offsets) >= 0).all())
-    )
+    return offsets.size >= 1 and offsets[0] == 0 and offsets[-1] == n_values and bool((np.diff(offsets) >= 0).all())
 
 
 def _within(indices: Indices, size: int) -> bool:

@@ -52,7 +52,5 @@ def tokenise(sequences: Sequence[str]) -> TokenMatrix:
         encoded = np.frombuffer(sequence[:N_POSITIONS].encode("latin-1", errors="replace"), dtype=np.uint8)
         tokens[row, : encoded.size] = _TOKEN_OF_BYTE[encoded]
         if encoded.size == 0 or (tokens[row] == _NO_TOKEN).any():
-            raise ProteinError(
-                f"sequence {row} (counted from 0) is empty or holds a character that is no residue"
-            )
+            raise ProteinError(f"sequence {row} (counted from 0) is empty or holds a character that is no residue")
     return tokens

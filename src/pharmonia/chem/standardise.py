@@ -44,7 +44,5 @@ def molecule(smiles: str) -> Chem.Mol:
     crowded = next((atom for atom in parsed.GetAtoms() if atom.GetDegree() > MAX_DEGREE), None)
     if crowded is not None:
         degree = crowded.GetDegree()
-        raise CompoundError(
-            f"an atom {crowded.GetSymbol()} has {degree} neighbours; at most {MAX_DEGREE} are read"
-        )
+        raise CompoundError(f"an atom {crowded.GetSymbol()} has {degree} neighbours; at most {MAX_DEGREE} are read")
     return parsed

@@ -39,12 +39,12 @@ def list_data(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(_json([asdict(summary) for summary in summaries]))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in ("Name", "What", "State"):
         table.add_column(heading, no_wrap=True)
     for heading in ("Rows", "Compounds", "Targets"):
         table.add_column(heading, justify="right")
-    table.add_column("Values are")
+    table.add_column("Measure", overflow="fold")
     for one in summaries:
         counts = (f"{one.n_rows:,}", f"{one.n_compounds:,}", f"{one.n_targets:,}" if one.n_targets else "-")
         table.add_row(one.name, one.kind, one.state, *counts, Text(one.measure))

@@ -240,6 +240,7 @@ def catalogue_entry(name: str) -> CatalogueEntry:
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """An error that lists the names there are and suggests the nearest one."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    by_lower = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
     return UnknownNameError(f"there is no {what} named {name!r}.{hint} There are: {', '.join(names)}")

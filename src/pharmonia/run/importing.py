@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from pharmonia.base.canonical import Json
@@ -106,6 +107,7 @@ def import_file(plan: ImportPlan, progress: Progress) -> ImportReport:
     with _rejects_writer(rejects) as writer:
         for batch in file.batches():
             writer.write_table(importer.add(batch))
+        pa.default_memory_pool().release_unused()
         outcome = importer.finish(name, measure, plan.tolerance)
         writer.write_table(outcome.rejects)
     if outcome.interactions is None:

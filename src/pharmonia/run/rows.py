@@ -23,7 +23,7 @@ from pharmonia.run.fetch import Progress
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
-_CSV_BLOCK_BYTES = 4 << 20
+_CSV_BLOCK_BYTES = 2 << 20
 _PARQUET_BATCH_ROWS = 1 << 14
 _READING = "reading rows"
 
@@ -202,4 +202,5 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DataFileError(f"{path.name} cannot be read: {error}") from error
+        hint = " (a quote that is not closed, or a row of megabytes)" if "straddl" in str(error) else ""
+        raise DataFileError(f"{path.name} cannot be read: {error}{hint}") from error
