@@ -17,7 +17,7 @@ _N_BINS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AgreementGrid:
-    """How often each predicted value met each measured one: counts, so that no single row can be read."""
+    """How often predicted values met measured ones: counts per cell, without saying of which compound or target."""
 
     edges: Vector  # (n_bins + 1,) ascending, in the unit of the measured value; of both axes
     counts: npt.NDArray[np.int64]  # (n_arms, n_bins measured, n_bins predicted), summed over the seeds

@@ -212,8 +212,8 @@ def _agreement(report: Report) -> str:
     )
     return card(
         "Measured against predicted",
-        "Test rows, darker where there are more; on the dotted line a prediction is perfect. Counts only: no single "
-        "measurement can be read.",
+        "Test rows, darker where there are more; on the dotted line a prediction is perfect. Only counts "
+        "per cell are kept, without compound or target.",
         f'<div class="quad">{pictures}</div>',
     )
 
