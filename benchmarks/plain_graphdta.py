@@ -45,7 +45,8 @@ class PlainGin(nn.Module):
         xc = torch.cat((x, self.fc1_xt(xt)), 1)
         xc = self._dropout(F.relu(self.fc1(xc)))
         xc = self._dropout(F.relu(self.fc2(xc)))
-        return self.out(xc).squeeze(1)
+        predicted: Tensor = self.out(xc).squeeze(1)
+        return predicted
 
 
 def graph_list(graphs: MolGraphs, dtype: torch.dtype = torch.float32) -> list[Data]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from pharmonia.data.interactions import EncodedInteractions
+from pharmonia.learn.local import use_one_thread
 from pharmonia.run import datasets
 from pharmonia.run.cache import cache_dir as cache_in_use
 from pharmonia.run.cache import is_ready
 
+use_one_thread()  # as every worker process does
 USERS_CACHE = cache_in_use()  # before any test chooses its own
 
 HOW_TO = "run `PHARMONIA_MIRROR=/path/to/data make test` (KIBA alone: `pharmonia data fetch kiba`)"

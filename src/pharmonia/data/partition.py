@@ -139,4 +139,5 @@ def majority_owner(groups: npt.NDArray[np.int64], n_groups: int, partition: Part
     """(n_groups,) int16: the partner that owns most rows of each group; the first of equals."""
     counts = np.zeros((n_groups, partition.n_partners), dtype=np.int64)
     np.add.at(counts, (groups, partition.owner), 1)
-    return counts.argmax(axis=1).astype(np.int16)
+    owners: Owners = counts.argmax(axis=1).astype(np.int16)
+    return owners
