@@ -37,6 +37,12 @@ class FetchError(EngineError):
     """A download failed; try again or name a mirror directory."""
 
 
+class InterruptedRunError(PharmoniaError):
+    """Run the same command again to resume; the code that shells give to Ctrl-C."""
+
+    exit_code = 130
+
+
 class UnknownNameError(InputError):
     """A data set, unit, partition or column of that name does not exist."""
 

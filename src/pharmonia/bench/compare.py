@@ -76,6 +76,7 @@ def compare(
     """
     for seed in settings.seeds:  # refuse what cannot be shared out before anything trains
         share_out(settings, seed)
+    workplace.place.open()
     jobs = _jobs(settings)
     results: dict[ArmJob, ArmResult] = {}
     tracker = _Tracker(jobs, on_progress)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pharmonia.base.errors import UnknownNameError
+from pharmonia.base.errors import InterruptedRunError, UnknownNameError
 from pharmonia.evaluate.report_text import render_terminal
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ def compare(
         "pharmonia-out"
     ),
     store: Annotated[
-        str, typer.Option(help="SQLAlchemy URL of the store; a file in OUT unless given.", rich_help_panel=RUNNING)
-    ] = "",
+        str | None,
+        typer.Option(help="SQLAlchemy URL of the store; a file in OUT unless given.", rich_help_panel=RUNNING),
+    ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes side by side; one per core unless given.", rich_help_panel=RUNNING)
-    ] = 0,
+        int | None, typer.Option(help="Processes side by side; one per core unless given.", rich_help_panel=RUNNING)
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel=RUNNING)
     ] = False,
@@ -90,11 +91,14 @@ def compare(
         schedule={"rounds": rounds, "patience": patience},
     )
     place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
-    workplace = Workplace(place=place, n_workers=workers or os.cpu_count() or 1)
-    with _progress() as on_progress:
-        report = run_comparison(
-            settings, workplace, command=_command_line(), now=datetime.now(UTC), on_progress=on_progress
-        )
+    workplace = Workplace(place=place, n_workers=os.cpu_count() or 1 if workers is None else workers)
+    try:
+        with _progress() as on_progress:
+            report = run_comparison(
+                settings, workplace, command=_command_line(), now=datetime.now(UTC), on_progress=on_progress
+            )
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedRunError("interrupted; finished rounds are kept, the same command resumes") from interrupt
     written = write_outputs(report, out)
     if as_json:
         typer.echo(written.results.read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from pharmonia import __version__
 from pharmonia.base.errors import MissingExtraError, PharmoniaError
 from pharmonia.cli import compare, data
 
-INTERRUPTED = 130  # as shells do for Ctrl-C
 _TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
 
 app = typer.Typer(
@@ -51,9 +50,6 @@ def main() -> None:
         if error.name not in _TRAIN_PACKAGES:
             raise
         _fail(console, MissingExtraError(f"this needs the package {error.name}: pip install 'pharmonia[train]'"))
-    except KeyboardInterrupt:
-        console.print("Interrupted. Finished rounds are kept: the same command resumes.")
-        sys.exit(INTERRUPTED)
 
 
 def _fail(console: Console, error: PharmoniaError) -> None:

@@ -1,0 +1,133 @@
+"""`pharmonia compare` as its user meets it: results, errors with their codes, Ctrl-C and resume."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pharmonia.cli.main import main
+from pharmonia.evaluate.report_json import report_from_json
+
+COMMAND = [sys.executable, "-c", "from pharmonia.cli.main import main; main()"]
+SMALL = ["--partners", "2", "--rounds", "3", "--workers", "2"]
+
+
+def run(*arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def untimed(path: Path) -> dict[str, Any]:
+    """The results without what differs from run to run: seconds, date and command."""
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("date", "command", "machine"):
+        results["run"].pop(name)
+    for cost in results["costs"]:
+        cost.pop("wall_s", None)
+        cost.pop("cpu_s", None)
+    return results
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of an uninterrupted comparison."""
+    out = tmp_path_factory.mktemp("whole")
+    done = run("compare", "kiba-sample", *SMALL, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "Scores on each partner's own held-out rows" in done.stdout
+    return out
+
+
+def test_a_comparison_writes_its_report_and_results(whole: Path) -> None:
+    report = report_from_json(json.loads((whole / "results.json").read_text(encoding="utf-8")))
+    assert report.description.dataset == "kiba-sample"
+    assert {cost.arm for cost in report.costs} == {"alone", "federated", "pooled"}
+    federated = next(cost for cost in report.costs if cost.arm == "federated")
+    assert federated.bytes_to_partners > 3 * 2 * 4 * report.description.n_params
+    assert sum(holding.n_test for holding in report.holdings.partners) == 1001  # a fifth of each, rounded up
+    assert (whole / "report.md").read_text(encoding="utf-8").startswith("#")
+    html = (whole / "report.html").read_text(encoding="utf-8")
+    assert html.lower().startswith("<!doctype html>")
+
+
+def test_the_same_command_finds_its_runs_finished_and_gives_the_same_results(whole: Path) -> None:
+    before = untimed(whole / "results.json")
+    done = run("compare", "kiba-sample", *SMALL, "--out", str(whole), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"]["dataset"] == "kiba-sample"
+    assert untimed(whole / "results.json") == before
+    assert "round" not in done.stderr  # nothing was trained
+
+
+def test_interrupted_runs_resume_to_the_same_results(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [*COMMAND, "compare", "kiba-sample", *SMALL, "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_for_a_round(out / "runs.sqlite", process)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "resumes" in stderr
+    assert not (out / "results.json").exists()
+    resumed = run(*command[len(COMMAND) :])
+    assert resumed.returncode == 0, resumed.stderr
+    assert untimed(out / "results.json") == untimed(whole / "results.json")
+
+
+def _wait_for_a_round(database: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if database.exists() and _n_rounds(database) > 0:
+            return
+        time.sleep(0.05)
+    pytest.fail("the comparison finished or hung before its first round")
+
+
+def _n_rounds(database: Path) -> int:
+    try:
+        with sqlite3.connect(database) as connection:
+            return int(connection.execute("select count(*) from rounds").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nothing-here"], "kiba-sample"),
+        (["kiba-sample", "--partners", "1"], "at least 2 partners"),
+        (["kiba-sample", "--partners", "190"], "at most 189 partners"),
+        (["kiba-sample", "--partition", "size"], "iid, target, compound"),
+        (["kiba-sample", "--split", "warm"], "published, random, cold-target, cold-compound"),
+        (["kiba-sample", "--partners", "189"], "is left with no"),
+        (["kiba-sample", "--seeds", "0"], "1 to 100 different seeds"),
+        (["kiba-sample", "--rounds", "0"], "rounds and patience"),
+        (["kiba-sample", "--learning-rate", "0"], "learning rate"),
+        (["kiba-sample", "--batch-size", "1"], "batch size"),
+        (["kiba-sample", "--norm", "group"], "batch, layer"),
+        (["kiba-sample", "--workers", "-1"], "at least 1 worker"),
+        (["kiba"], "pharmonia data fetch kiba"),
+        (["kiba-sample", "--store", "nonsense"], "cannot be opened"),
+    ],
+)
+def test_bad_input_is_refused_with_a_remedy_and_leaves_nothing(
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setenv("PHARMONIA_CACHE", str(tmp_path / "empty-cache"))
+    monkeypatch.setattr(sys, "argv", ["pharmonia", "compare", *arguments, "--out", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+    assert not list(out.glob("*"))
