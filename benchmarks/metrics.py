@@ -4,14 +4,11 @@ Run: python benchmarks/metrics.py [--quick]. Ratios are of processor time, plain
 """
 
 import argparse
-import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from figures import Figure, at_least, at_most, cpu_s, publish
 from pharmonia.base.arrays import Vector
 from pharmonia.evaluate.bootstrap import Counts, Resampler, resample_counts
 from pharmonia.evaluate.gain import compare_arms
@@ -19,32 +16,6 @@ from pharmonia.evaluate.metrics import Metric, PairCount, count_pairs, score
 from pharmonia.evaluate.outcome import Holding, Holdings, SeedOutcome
 
 KIBA_TEST_ROWS = 19_709
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One figure with the goal that it should reach."""
-
-    name: str
-    value: float
-    goal: float
-    higher_is_better: bool
-
-    def as_json(self) -> dict[str, object]:
-        """What the last line holds of it."""
-        met = self.value >= self.goal if self.higher_is_better else self.value <= self.goal
-        better = "higher" if self.higher_is_better else "lower"
-        return {"name": self.name, "value": round(self.value, 3), "goal": self.goal, "better": better, "met": met}
-
-
-def cpu_s(work: Callable[[], object], n_times: int = 1) -> float:
-    """Processor seconds of one call, the least of several."""
-    found = []
-    for _ in range(n_times):
-        start = time.process_time()
-        work()
-        found.append(time.process_time() - start)
-    return min(found)
 
 
 def plain_pairs(y: Vector, f: Vector) -> PairCount:
@@ -105,9 +76,7 @@ def measure_pairs(n_rows: int) -> tuple[Figure, float]:
     if plain_pairs(y[:2000], f[:2000]) != count_pairs(y[:2000], f[:2000]):
         raise SystemExit("count_pairs differs from the definition")
     ratio = cpu_s(lambda: plain_pairs(y, f)) / cpu_s(lambda: count_pairs(y, f), 5)
-    figure = Figure(
-        name=f"concordance index, {n_rows:,} rows: plain / ours", value=ratio, goal=50.0, higher_is_better=True
-    )
+    figure = at_least(f"concordance index, {n_rows:,} rows: plain / ours", ratio, 50.0)
     return figure, cpu_s(lambda: count_pairs(*sample(1_000_000)))
 
 
@@ -126,14 +95,16 @@ def measure_bootstrap(n_rows: int, n_plain: int) -> tuple[Figure, float]:
             score(y[drawn], f[drawn])
 
     name = f"bootstrap of {len(Metric)} metrics, {n_rows:,} rows: plain / ours"
-    return Figure(name=name, value=plain / ours, goal=50.0, higher_is_better=True), cpu_s(loop) / n_plain / ours
+    return at_least(name, plain / ours, 50.0), cpu_s(loop) / n_plain / ours
 
 
 def main() -> None:
     """Measure, print a line per figure, then the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under 50 s on one core")
-    quick = parser.parse_args().quick
+    parser.add_argument("--save", action="store_true", help="write results/metrics.json")
+    options = parser.parse_args()
+    quick = options.quick
     pairs, million_s = measure_pairs(KIBA_TEST_ROWS if not quick else 8000)
     bootstrap, over_loop = measure_bootstrap(4000, 5 if quick else 20)
     outcome = kiba_like(2 if quick else 8)
@@ -141,25 +112,13 @@ def main() -> None:
     whole_s = cpu_s(lambda: compare_arms([outcome], np.random.default_rng(4), 1000))
     figures = [
         pairs,
-        Figure(name="concordance index, 1,000,000 rows: CPU s", value=million_s, goal=5.0, higher_is_better=False),
+        at_most("concordance index, 1,000,000 rows: CPU s", million_s, 5.0),
         bootstrap,
-        Figure(
-            name="bootstrap, 4,000 rows: n log n metrics in a loop / ours",
-            value=over_loop,
-            goal=5.0,
-            higher_is_better=True,
-        ),
-        Figure(
-            name="whole comparison, 19,709 rows x 1,000 resamples: CPU s per arm",
-            value=whole_s / n_predictions,
-            goal=5.0,
-            higher_is_better=False,
-        ),
+        at_least("bootstrap, 4,000 rows: n log n metrics in a loop / ours", over_loop, 5.0),
+        at_most("whole comparison, 19,709 rows x 1,000 resamples: CPU s per arm", whole_s / n_predictions, 5.0),
     ]
-    for figure in figures:
-        print(f"{figure.name}: {figure.value:.3g} (goal {figure.goal:g})")
     print(f"whole comparison of {len(outcome.partners)} partners: {whole_s:.1f} CPU s")
-    print(json.dumps({"benchmark": "metrics", "figures": [figure.as_json() for figure in figures]}))
+    publish("metrics", figures, save=options.save)
 
 
 if __name__ == "__main__":

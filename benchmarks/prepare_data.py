@@ -10,18 +10,17 @@ drawn with replacement, written in blocks and read as a stream; peak memory is t
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from figures import Figure, at_least, at_most, publish
+
 FULL_ROWS, QUICK_ROWS = 10_000_000, 300_000
 BLOCK_ROWS = 20_000
-RESULTS = Path(__file__).parent / "results" / "prepare_data.json"
 
 FETCH = """
 import json, resource, time
@@ -62,34 +61,20 @@ print(json.dumps({"cpu_s": time.process_time(), "n_read": report.tally.n_read, "
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One measured number and what it should be."""
-
-    name: str
-    value: float
-    goal: float
-    better: str
-    met: bool
-
-
 def main() -> None:
     """Measure, print, and save where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"import {QUICK_ROWS:,} rows instead of millions")
     parser.add_argument("--rows", type=int, help="rows to import")
     parser.add_argument("--mirror", help="directory with the raw files of KIBA")
-    parser.add_argument("--save", action="store_true", help=f"write results/{RESULTS.name}")
+    parser.add_argument("--save", action="store_true", help="write results/prepare_data.json")
     options = parser.parse_args()
     mirror = options.mirror or os.environ.get("PHARMONIA_MIRROR")
     if not mirror:
         parser.error("name the directory with the raw files of KIBA: --mirror DIR or PHARMONIA_MIRROR")
     n_rows = options.rows or (QUICK_ROWS if options.quick else FULL_ROWS)
     figures = [*_kiba(mirror), *_import(n_rows)]
-    line = {"benchmark": "prepare_data", "figures": [asdict(figure) for figure in figures]}
-    if options.save:
-        RESULTS.write_text(json.dumps({**line, **_provenance(n_rows)}, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(line))
+    publish("prepare_data", figures, save=options.save)
 
 
 def _kiba(mirror: str) -> list[Figure]:
@@ -98,11 +83,11 @@ def _kiba(mirror: str) -> list[Figure]:
         made = _run(FETCH, environment)
         loaded = _run(LOAD, environment)
     return [
-        _at_most("prepare full KIBA, CPU s (imports included)", made["cpu_s"], 5),
-        _at_most("prepare full KIBA, peak memory MB", made["peak_mb"], 150),
-        _at_most("full KIBA on disk, MB", made["disk_mb"], 10),
-        _at_most("load full KIBA, first time in a process, ms", loaded["first_ms"], 50),
-        _at_most("load full KIBA, warm, ms", loaded["warm_ms"], 50),
+        at_most("prepare full KIBA, CPU s (imports included)", made["cpu_s"], 5),
+        at_most("prepare full KIBA, peak memory MB", made["peak_mb"], 150),
+        at_most("full KIBA on disk, MB", made["disk_mb"], 10),
+        at_most("load full KIBA, first time in a process, ms", loaded["first_ms"], 50),
+        at_most("load full KIBA, warm, ms", loaded["warm_ms"], 50),
     ]
 
 
@@ -116,8 +101,8 @@ def _import(n_rows: int) -> list[Figure]:
     if made["n_read"] != n_rows:
         raise SystemExit(f"{made['n_read']} rows were read, not {n_rows}")
     return [
-        _at_most(f"import {n_rows:,} rows ({size_mb:,.0f} MB), peak memory MB", made["peak_mb"], 1_000),
-        _at_least(f"import {n_rows:,} rows, rows per CPU second", n_rows / made["cpu_s"], 50_000),
+        at_most(f"import {n_rows:,} rows ({size_mb:,.0f} MB), peak memory MB", made["peak_mb"], 1_000),
+        at_least(f"import {n_rows:,} rows, rows per CPU second", n_rows / made["cpu_s"], 50_000),
     ]
 
 
@@ -146,25 +131,6 @@ def _run(code: str, environment: dict[str, str], *arguments: str) -> dict[str, f
     done = subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
-
-
-def _at_most(name: str, value: float, goal: float) -> Figure:
-    return Figure(name=name, value=round(value, 3), goal=goal, better="lower", met=value <= goal)
-
-
-def _at_least(name: str, value: float, goal: float) -> Figure:
-    return Figure(name=name, value=round(value, 3), goal=goal, better="higher", met=value >= goal)
-
-
-def _provenance(n_rows: int) -> dict[str, str]:
-    head = ["git", "rev-parse", "HEAD"]
-    commit = subprocess.run(head, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    return {
-        "command": f"python benchmarks/prepare_data.py --rows {n_rows} --save",
-        "commit": commit,
-        "machine": f"{os.cpu_count()} shared CPU cores, {platform.machine()}, {platform.system()}, "
-        f"Python {platform.python_version()}",
-    }
 
 
 if __name__ == "__main__":

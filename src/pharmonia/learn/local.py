@@ -13,7 +13,7 @@ from pharmonia.base.errors import OptionError
 from pharmonia.data.interactions import EncodedInteractions, Pairs
 from pharmonia.data.partner import PartnerDataset
 from pharmonia.learn.messages import Statistics, Update, ValidationScore
-from pharmonia.nn.interaction import EntityIndex, GinInteraction
+from pharmonia.nn.interaction import EntityIndex, GinInteraction, InteractionBatch
 from pharmonia.nn.norms import Norm
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
 
@@ -80,6 +80,7 @@ class LocalLearner:
         self._settings = settings
         self._seed = seed
         self._entities = EntityIndex(dataset.graphs, dataset.tokens)
+        self._valid_batch = self._entities.batch(dataset.valid.compound, dataset.valid.target)
         self._model = GinInteraction(settings.norm)
         self._layout = Layout.of(self._model)
         self._optimiser = _make_optimiser(self._model, settings)
@@ -92,7 +93,7 @@ class LocalLearner:
     def validate(self, parameters: Vector) -> ValidationScore:
         """The parameters' squared error on the validation rows."""
         load_vector(self._model, self._layout, parameters)
-        predicted = _predict(self._model, self._entities, self._dataset.valid)
+        predicted = _predict(self._model, self._valid_batch)
         error = float(np.square(predicted - self._dataset.valid.value.astype(np.float64)).sum())
         return ValidationScore(n_rows=predicted.size, squared_error=error)
 
@@ -143,7 +144,8 @@ def predict(parameters: Vector, norm: Norm, encoded: EncodedInteractions, pairs:
     """(n_rows,) float64 predictions, each unique compound and target encoded once."""
     model = GinInteraction(norm)
     load_vector(model, Layout.of(model), parameters)
-    return _predict(model, EntityIndex(encoded.graphs, encoded.tokens), pairs)
+    entities = EntityIndex(encoded.graphs, encoded.tokens)
+    return _predict(model, entities.batch(pairs.compound, pairs.target))
 
 
 def use_one_thread() -> None:
@@ -152,10 +154,8 @@ def use_one_thread() -> None:
 
 
 @torch.no_grad()
-def _predict(model: GinInteraction, entities: EntityIndex, pairs: Pairs) -> Vector:
-    model.eval()
-    predicted = model.score(entities.batch(pairs.compound, pairs.target))
-    return predicted.numpy().astype(np.float64)
+def _predict(model: GinInteraction, batch: InteractionBatch) -> Vector:
+    return model.eval().score(batch).numpy().astype(np.float64)
 
 
 def _batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from pharmonia.nn.targets import TargetBatch, TargetBranch, TargetIndex
 
 N_ENTITY = 128  # width of a compound's and of a target's encoding
 DROPOUT = 0.2
+SCORING_ROWS = 512  # what stays in a core's cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,32 +94,40 @@ class GinInteraction(nn.Module):
 
     def forward(self, batch: InteractionBatch) -> Tensor:
         """(n_rows,) predicted affinity."""
-        compounds = self.compound_branch(batch.compounds)
-        targets = self.target_branch(batch.targets)
-        return self.head(compounds, targets, batch.compound_of_row, batch.target_of_row)
+        if not self.training:
+            return self.score(batch)
+        of_compound, of_target = self._halves()
+        compounds = self.compound_branch(batch.compounds).index_select(0, batch.compound_of_row)
+        hidden = linear(dropout(compounds, DROPOUT, training=True), of_compound)
+        from_targets = linear(self.target_branch(batch.targets), of_target, self.fc1.bias)
+        return self._finish(hidden + from_targets.index_select(0, batch.target_of_row))
 
-    def score(self, batch: InteractionBatch, chunk_rows: int = 4096) -> Tensor:
-        """(n_rows,) predictions in evaluation mode for any number of rows: entities at once, the head in chunks."""
-        compounds = self.compound_branch(batch.compounds)
-        targets = self.target_branch(batch.targets)
+    def score(self, batch: InteractionBatch, chunk_rows: int = SCORING_ROWS) -> Tensor:
+        """(n_rows,) predictions in evaluation mode, for any number of rows.
+
+        Without dropout both halves of the head's first layer run once per unique entity, in training only the
+        target's; the rest of the head runs in chunks of rows.
+        """
+        of_compound, of_target = self._halves()
+        from_compounds = linear(self.compound_branch(batch.compounds), of_compound)
+        from_targets = linear(self.target_branch(batch.targets), of_target, self.fc1.bias)
         chunks = zip(
             torch.split(batch.compound_of_row, chunk_rows), torch.split(batch.target_of_row, chunk_rows), strict=True
         )
-        return torch.cat([self.head(compounds, targets, compound, target) for compound, target in chunks])
+        return torch.cat(
+            [
+                self._finish(from_compounds.index_select(0, compound) + from_targets.index_select(0, target))
+                for compound, target in chunks
+            ]
+        )
 
-    def head(self, compounds: Tensor, targets: Tensor, compound_of_row: Tensor, target_of_row: Tensor) -> Tensor:
-        """(n_rows,) from (n_compounds, 128) and (n_targets, 128) encodings.
+    def _halves(self) -> tuple[Tensor, Tensor]:
+        """The head's first weights, split into those for compounds and those for targets."""
+        return self.fc1.weight[:, :N_ENTITY], self.fc1.weight[:, N_ENTITY:]
 
-        The first layer's target half, and without dropout its compound half too, runs once per unique entity.
-        """
-        of_compound, of_target = self.fc1.weight[:, :N_ENTITY], self.fc1.weight[:, N_ENTITY:]
-        target_half = linear(targets, of_target, self.fc1.bias).index_select(0, target_of_row)
-        if self.training:
-            dropped = dropout(compounds.index_select(0, compound_of_row), DROPOUT, training=True)
-            compound_half = linear(dropped, of_compound)
-        else:
-            compound_half = linear(compounds, of_compound).index_select(0, compound_of_row)
-        hidden = dropout(target_half.add_(compound_half).relu_(), DROPOUT, training=self.training)
+    def _finish(self, hidden: Tensor) -> Tensor:
+        """(n_rows,) from the (n_rows, 1024) sums of the head's first layer."""
+        hidden = dropout(hidden.relu_(), DROPOUT, training=self.training)
         hidden = linear(hidden, self.fc2.weight, self.fc2.bias).relu_()
         hidden = dropout(hidden, DROPOUT, training=self.training)
         return linear(hidden, self.out.weight, self.out.bias).squeeze(1)
