@@ -93,3 +93,27 @@ class MessageError(EvidenceError):
 
 class StoreError(EvidenceError):
     """The store of runs does not hold what it should."""
+
+
+class RosterError(ConsortiumError):
+    """The partners or terms of a secure aggregation are not ones that it can protect."""
+
+
+class HeaderError(ConsortiumError):
+    """A round header breaks the terms that this partner holds; nothing was masked."""
+
+
+class KeyExchangeError(EvidenceError):
+    """A session key is not signed by the identity pinned for its partner."""
+
+
+class ReplayError(EvidenceError):
+    """A round, or an update, that was masked before; nothing more leaves for it."""
+
+
+class SurvivorsError(EvidenceError):
+    """A set of survivors is not the one that enough partners signed."""
+
+
+class RoundLostError(EngineError):
+    """Too few partners stayed for this round's sum; skip the step and open another round."""
