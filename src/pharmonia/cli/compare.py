@@ -49,8 +49,8 @@ def compare(
     local_epochs: Annotated[int, typer.Option(help="Passes per round.", rich_help_panel=TRAINING)] = 1,
     rounds: Annotated[int, typer.Option(help="Rounds at most.", rich_help_panel=TRAINING)] = 60,
     patience: Annotated[
-        int, typer.Option(help="Rounds without a better validation error.", rich_help_panel=TRAINING)
-    ] = 20,
+        int, typer.Option(help="Stop after so many rounds without a better validation error.", rich_help_panel=TRAINING)
+    ] = 60,
     out: Annotated[Path, typer.Option(help="Directory for report, results and runs.", rich_help_panel=RUNNING)] = Path(
         "pharmonia-out"
     ),
@@ -67,8 +67,8 @@ def compare(
 ) -> None:
     """Train alone, federated and pooled on DATASET, and report who gains.
 
-    The same test rows judge every model: each partner's own, their ensemble, the federated one, and one trained on all
-    data in one place. Interrupt at any time; the same command resumes.
+    The same test rows judge each partner's own model, the ensemble of those, the federated model,
+    and one trained on all data in one place. Interrupt at any time; the same command resumes.
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
     from pharmonia.bench.compare import Workplace, default_place  # noqa: PLC0415

@@ -1,0 +1,36 @@
+"""Writes docs/cli.md from the commands' own help; a test compares the two.
+
+Usage: python scripts/make_cli_docs.py
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
+COMMANDS = ((), ("compare",), ("data",), ("data", "list"), ("data", "info"), ("data", "fetch"), ("data", "import"))
+WIDTH = "100"
+
+
+def help_of(command: tuple[str, ...]) -> str:
+    """What `pharmonia COMMAND --help` prints on a terminal of 100 columns."""
+    code = "import sys; sys.argv[0] = 'pharmonia'; from pharmonia.cli.main import main; main()"
+    plain = {**os.environ, "TERMINAL_WIDTH": WIDTH, "COLUMNS": WIDTH, "NO_COLOR": "1", "TERM": "dumb"}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, *command, "--help"], env=plain, capture_output=True, text=True, check=True
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def page() -> str:
+    """The whole page."""
+    parts = ["# Commands\n\nMade by `python scripts/make_cli_docs.py` from the commands' own help.\n"]
+    for command in COMMANDS:
+        name = " ".join(("pharmonia", *command))
+        parts.append(f"## `{name}`\n\n```text\n{help_of(command)}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    DOCS.write_text(page(), encoding="utf-8")
