@@ -108,6 +108,7 @@ class LocalLearner:
             for rows in _batches(rng.permutation(len(self._dataset.train)), self._settings.batch_size):
                 squared_error += self._step(self._dataset.train.take(rows)) * rows.size
                 n_rows += rows.size
+        self._optimiser.zero_grad()  # gradients need no memory until the next round
         delta = to_vector(self._model, self._layout) - parameters
         n_examples = len(self._dataset.train)
         return Update(round_index=round_index, n_examples=n_examples, loss=squared_error / n_rows, delta=delta)
