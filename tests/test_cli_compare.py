@@ -80,6 +80,24 @@ def test_interrupted_runs_resume_to_the_same_results(whole: Path, tmp_path: Path
     assert untimed(out / "results.json") == untimed(whole / "results.json")
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds worker processes through /proc, which this system lacks")
+def test_a_killed_worker_is_an_engine_error_and_the_runs_resume(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [*COMMAND, "compare", "kiba-sample", *SMALL, "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_for_a_round(out / "runs.sqlite", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+    for child in children:
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 5
+    assert "to resume" in " ".join(stderr.split())
+    resumed = run(*command[len(COMMAND) :])
+    assert resumed.returncode == 0, resumed.stderr
+    assert untimed(out / "results.json") == untimed(whole / "results.json")
+
+
 def _wait_for_a_round(database: Path, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
