@@ -1,5 +1,6 @@
 """One arm of a comparison: who trains with whom, and what the resulting model predicts for the test rows."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -116,6 +117,8 @@ def run_arm(
         engine = InProcessEngine(_parties(job, shared, folder))
         plan = TrainingPlan(local=job.settings.local, schedule=job.settings.schedule, seed=job.seed)
         model = Coordinator(plan, engine, store, run_id, performance).train(on_round)
+        for private in folder.glob("party-*"):
+            shutil.rmtree(private)  # the partners' states serve a resume, and the run is finished
     return ArmResult(job=job, model=model, predicted=_predictions(job, shared, model, folder))
 
 

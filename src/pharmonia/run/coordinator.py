@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -92,8 +92,8 @@ class Coordinator:
         train = state.round_index < self._plan.schedule.rounds
         save = train and time.monotonic() - self._saved_at >= self._performance.checkpoint_every_s
         exchange, replies = self._broadcast(state, train=train, save=save)
-        state = self._validate(state, replies, on_round)
-        if not train or state.selection.should_stop(self._plan.schedule):
+        state = self._validate(state, replies, exchange, on_round)
+        if self._is_over(state):
             return state
         state = self._aggregate(state, replies, exchange)
         if save:
@@ -123,22 +123,26 @@ class Coordinator:
                 raise MessageError(f"{partner} did not answer round {state.round_index} as asked")
         return exchange, replies
 
-    def _validate(self, state: _State, replies: list[Reply], on_round: OnRound) -> _State:
-        if state.unvalidated is None:
+    def _validate(self, state: _State, replies: list[Reply], exchange: Exchange, on_round: OnRound) -> _State:
+        """Finish the last round's record; the run's last exchange only validates, so its cost goes there too."""
+        record = state.unvalidated
+        if record is None:
             return state
         error = pooled_error([reply.score for reply in replies])
-        record = RoundRecord(**{**asdict(state.unvalidated), "valid_mse": error})
-        self._store.add_round(self._run_id, record)
-        on_round(record)
         selection = state.selection.after(record.round_index, error)
         is_best = selection.best_round == record.round_index
-        return _State(
-            round_index=state.round_index,
-            parameters=state.parameters,
+        state = replace(
+            state,
             best_parameters=state.parameters if is_best else state.best_parameters,
             selection=selection,
             unvalidated=None,
         )
+        record = replace(record, valid_mse=error)
+        if self._is_over(state):
+            record = _with_cost(record, exchange)
+        self._store.add_round(self._run_id, record)
+        on_round(record)
+        return state
 
     def _aggregate(self, state: _State, replies: list[Reply], exchange: Exchange) -> _State:
         updates = [cast(Update, reply.update) for reply in replies]
@@ -150,17 +154,16 @@ class Coordinator:
             valid_mse=float("nan"),
             train_loss=sum(update.loss * update.n_examples for update in updates) / n_rows,
             aggregate_digest=vector_digest(parameters),
-            bytes_to_partners=exchange.bytes_to_partners,
-            bytes_from_partners=exchange.bytes_from_partners,
-            wall_s=exchange.wall_s,
-            cpu_s=exchange.cpu_s + time.process_time() - started,
+            bytes_to_partners=0,
+            bytes_from_partners=0,
+            wall_s=0.0,
+            cpu_s=time.process_time() - started,
         )
-        return _State(
+        return replace(
+            state,
             round_index=state.round_index + 1,
             parameters=parameters,
-            best_parameters=state.best_parameters,
-            selection=state.selection,
-            unvalidated=record,
+            unvalidated=_with_cost(record, exchange),
         )
 
     def _checkpoint_file(self) -> Path:
@@ -193,6 +196,16 @@ class Coordinator:
             selection=Selection(best_round=meta["best_round"], best_error=best_error, n_waited=meta["n_waited"]),
             unvalidated=unvalidated,
         )
+
+
+def _with_cost(record: RoundRecord, exchange: Exchange) -> RoundRecord:
+    return replace(
+        record,
+        bytes_to_partners=record.bytes_to_partners + exchange.bytes_to_partners,
+        bytes_from_partners=record.bytes_from_partners + exchange.bytes_from_partners,
+        wall_s=record.wall_s + exchange.wall_s,
+        cpu_s=record.cpu_s + exchange.cpu_s,
+    )
 
 
 def _expect(kind: type[MessageT], frame: bytes) -> MessageT:
