@@ -28,6 +28,8 @@ test: lint
 
 bench: venv
 	$(BIN)/python benchmarks/dti_throughput.py --quick
+	$(BIN)/python benchmarks/metrics.py --quick
+	$(BIN)/python benchmarks/quickstart.py --quick
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
