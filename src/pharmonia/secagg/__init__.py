@@ -1,1 +1,1 @@
-"""Secure aggregation: only sums leave a partner (the protocol lands here)."""
+"""Secure aggregation: only sums leave a partner. Partner-side and server-side modules never import each other."""
