@@ -9,7 +9,7 @@ from pharmonia.base.arrays import Vector
 from pharmonia.secagg.fixedpoint import Values, WeightedSum
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey, SessionKey, make_offer
-from pharmonia.secagg.messages import MaskedUpdate, Message, decode, encode
+from pharmonia.secagg.messages import ConfirmedSurvivors, MaskedUpdate, Message, decode, encode
 from pharmonia.secagg.partner import PartnerSession, open_session
 from pharmonia.secagg.roster import Directory, Member, Roster
 from pharmonia.secagg.server import RoundPlan, ServerRound, open_round
@@ -147,9 +147,30 @@ def unmask(
 
 def plain_sum(values: dict[str, Values], weights: dict[str, int], max_weight: int) -> Vector:
     """The sum of x w / W_max in float64."""
-    return np.sum([values[n].astype(np.float64) * weights[n] / max_weight for n in sorted(values)], axis=0)
+    total: Vector = np.sum([values[n].astype(np.float64) * weights[n] / max_weight for n in sorted(values)], axis=0)
+    return total
 
 
 def magnitude(values: dict[str, Values], weights: dict[str, int], max_weight: int) -> Vector:
     """The sum of |x w / W_max| in float64."""
     return plain_sum({n: np.abs(v) for n, v in values.items()}, weights, max_weight)
+
+
+def after_upload_b(group: Consortium, plan: RoundPlan) -> tuple[dict[str, PartnerSession], ServerRound]:
+    """A round of tier B, every masked update in; each partner's is a multiple of the same."""
+    length = plan.layout.length
+    values: dict[str, Values] = {n: np.arange(length, dtype=np.float32) * (i - 1.5) for i, n in enumerate(group.ids)}
+    return drive_to_upload(group, plan, values, dict.fromkeys(group.ids, 1))
+
+
+def after_signing(
+    group: Consortium, plan: RoundPlan
+) -> tuple[dict[str, PartnerSession], ServerRound, dict[str, ConfirmedSurvivors]]:
+    """The same, the survivors signed and confirmed."""
+    sessions, server = after_upload_b(group, plan)
+    server, proposal = server.propose()
+    for name in proposal.survivors:
+        sessions[name], signature = sessions[name].sign_survivors(proposal)
+        server = server.add_signature(signature)
+    server, confirmed = server.confirm()
+    return sessions, server, dict(confirmed)

@@ -215,7 +215,7 @@ def _fields(message: Message) -> tuple[Kind, Sequence[Bytes]]:
             ids = [_pack_ids(m.survivors.survivors), _pack_ids(m.signers)]
             blobs = [b"".join(m.signatures), b"".join(m.boxes)]
             found = Kind.CONFIRMED_SURVIVORS, [m.survivors.round_digest, *ids, *blobs]
-        case Reveal() as m:
+        case _ as m:  # Reveal
             found = Kind.REVEAL, [m.partner.encode(), m.round_digest, b"".join(m.shares), b"".join(m.mask_keys)]
     return found
 
@@ -280,7 +280,7 @@ def _message(kind: Kind, fields: list[memoryview]) -> Message:
             message = SurvivorSignature(partner=text_of(partner), round_digest=round_digest, signature=signature)
         case Kind.CONFIRMED_SURVIVORS:
             message = _confirmed(fields)
-        case Kind.REVEAL:
+        case _:  # Kind.REVEAL
             message = _reveal(fields)
     return message
 
