@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pharmonia.base.errors import InterruptedRunError, UnknownNameError
-from pharmonia.evaluate.report_text import render_terminal
 
 if TYPE_CHECKING:
     from pharmonia.bench.compare import Progress as Done
@@ -74,6 +73,7 @@ def compare(
     from pharmonia.bench.compare import Workplace, default_place  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
     from pharmonia.bench.output import write_outputs  # noqa: PLC0415
+    from pharmonia.evaluate.report_text import render_terminal  # noqa: PLC0415
 
     settings = _settings(
         dataset,
