@@ -60,7 +60,7 @@ def test_what_is_carried_is_added_to_the_next_step(seed: int) -> None:
 
 def sparse_step(
     round_index: int, updates: dict[str, RowUpdate]
-) -> tuple[WeightedSum | None, np.ndarray, dict[str, RowUpdate]]:
+) -> tuple[WeightedSum, np.ndarray, dict[str, RowUpdate]]:
     """Counts under masks, then the common rows under masks."""
     counted = plan_of(count_layout(N_ROWS), round_index=round_index, exponents=(), weight_bits=0)
     sessions, server = begin(GROUP, counted)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -174,6 +175,12 @@ class RoundHeader:
         )
 
 
+@lru_cache(maxsize=8)
+def _ring(header: RoundHeader) -> tuple[str, ...]:
+    rh = header.digest
+    return tuple(sorted(header.contributors, key=lambda member: digest("ring", rh, member.encode())))
+
+
 def neighbours(header: RoundHeader, partner: str) -> tuple[str, ...]:
     """The contributors that a contributor shares masks with, sorted by id.
 
@@ -184,8 +191,7 @@ def neighbours(header: RoundHeader, partner: str) -> tuple[str, ...]:
     n = len(ids)
     if header.degree == n - 1:
         return tuple(other for other in ids if other != partner)
-    rh = header.digest
-    ring = sorted(ids, key=lambda member: digest("ring", rh, member.encode()))
+    ring = _ring(header)
     place = ring.index(partner)
     half = header.degree // 2
     near = {ring[(place + step) % n] for step in range(-half, half + 1)} - {partner}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from pharmonia.base.errors import MessageError, SurvivorsError
 from pharmonia.secagg.header import RoundHeader, Words, neighbours
 from pharmonia.secagg.shamir import split
-from pharmonia.secagg.streams import Stream, add_streams, mask_key, self_mask_key
+from pharmonia.secagg.streams import Stream, add_streams, aligned_words, mask_key, self_mask_key
 from pharmonia.secagg.wire import label, pack
 
 SEED_BYTES = 32
@@ -61,7 +60,7 @@ def sum_masks(header: RoundHeader, partner: str, pair_keys: Mapping[str, bytes],
     ]
     if seed:
         streams.append(Stream(self_mask_key(seed, rh), is_added=True))
-    words: Words = np.empty(header.n_words, dtype=header.dtype)
+    words = aligned_words(header.n_words, header.dtype)
     add_streams(words, streams, fresh=True)
     return MaskSum(header, words, seed)
 

@@ -25,7 +25,7 @@ from pharmonia.secagg.messages import (
     SurvivorSignature,
 )
 from pharmonia.secagg.roster import Directory, is_signed, sorted_ids
-from pharmonia.secagg.streams import add_streams
+from pharmonia.secagg.streams import add_streams, aligned_words
 from pharmonia.secagg.survivors import refusal
 from pharmonia.secagg.unmasking import check_reveal, unmasking_streams
 
@@ -38,7 +38,7 @@ class _Total:
     __slots__ = ("n_added", "words")
 
     def __init__(self, header: RoundHeader) -> None:
-        self.words: Words = np.empty(header.n_words, dtype=header.dtype)
+        self.words = aligned_words(header.n_words, header.dtype)
         self.n_added = 0
 
     def add(self, words: Words) -> None:

