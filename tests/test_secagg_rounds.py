@@ -1,6 +1,7 @@
 """Whole rounds: masks cancel exactly, sums equal the plain average within the documented bound, losses are survived."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pharmonia.base.errors import MessageError, RoundLostError
-from pharmonia.secagg.fixedpoint import Values, clip_limit, error_bound, next_exponents
+from pharmonia.secagg.fixedpoint import Values, clip_limit, error_bound, max_clip_count, next_exponents
 from pharmonia.secagg.header import Layout, Tier, neighbours
 from pharmonia.secagg.messages import MaskedUpdate, encode
 from secagg_cases import (
@@ -292,3 +293,23 @@ def test_bytes_a_partner_sends_beyond_four_a_parameter(n: int, tier: Tier, extra
         _, reveal = sessions[name].reveal(confirmed[name])
         n_bytes += len(encode(signature)) + len(encode(reveal))
     assert n_bytes <= extra
+
+
+@given(n=st.integers(2, 255))
+def test_the_clip_limit_is_the_largest_float32_not_above_the_share(n: int) -> None:
+    limit, share = clip_limit(n), (2**31 - 1) // n
+    assert int(limit) == float(limit) <= share < float(np.nextafter(limit, np.float32(np.inf)))
+
+
+def test_a_partner_stops_counting_clips_before_the_sum_could_wrap() -> None:
+    for n in (2, 3, 50):
+        header = begin(group_of(n), plan_of(one_tensor(1)))[1].header
+        assert (n - 1) * max_clip_count(header) < n * max_clip_count(header) < 2**32
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "secagg.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102
+    assert "result" in names
