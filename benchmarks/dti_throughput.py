@@ -18,9 +18,10 @@ from pharmonia.data.interactions import EncodedInteractions, Pairs
 from pharmonia.data.partition import PartitionKind, partition_rows
 from pharmonia.data.partner import partner_dataset
 from pharmonia.data.splits import Part, SplitKind, split_rows
-from pharmonia.learn.local import LocalLearner, LocalSettings, Optimiser, initial_parameters, predict, use_one_thread
+from pharmonia.learn.local import LocalLearner, initial_parameters, predict, use_one_thread
+from pharmonia.learn.settings import LocalSettings, Optimiser
+from pharmonia.nn.choices import Norm
 from pharmonia.nn.interaction import EntityIndex, GinInteraction
-from pharmonia.nn.norms import Norm
 from pharmonia.run.cache import is_ready
 from pharmonia.run.datasets import load
 from plain_graphdta import PlainGin, expand, graph_list

@@ -75,9 +75,7 @@ def test_the_embedded_files_are_the_recorded_ones_and_carry_their_licence() -> N
 @pytest.mark.skipif("PHARMONIA_SAMPLE_WHEEL" not in os.environ, reason="PHARMONIA_SAMPLE_WHEEL names no wheel")
 def test_the_script_makes_the_embedded_files_byte_for_byte(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "scripts" / "make_kiba_sample.py"
-    subprocess.run(
-        [sys.executable, script, os.environ["PHARMONIA_SAMPLE_WHEEL"], tmp_path], check=True
-    )
+    subprocess.run([sys.executable, script, os.environ["PHARMONIA_SAMPLE_WHEEL"], tmp_path], check=True)
     for path in cache.EMBEDDED.iterdir():
         assert digest_file(tmp_path / path.name) == digest_file(path), path.name
 
@@ -208,9 +206,7 @@ datasets.fetch("tiny", mirror=Path("mirror"), progress=kill)
 
 def test_a_killed_fetch_leaves_no_data_set_and_the_next_one_works(shelf: Path, tiny_mirror: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED], cwd=tiny_mirror.parent, env=environment, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tiny_mirror.parent, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not (shelf / "tiny").exists()
     with pytest.raises(UnknownNameError, match="pharmonia data fetch tiny"):

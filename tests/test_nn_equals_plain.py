@@ -12,9 +12,9 @@ from pharmonia.base.errors import UpdateError
 from pharmonia.chem.graphs import MolGraphs, build_graphs
 from pharmonia.chem.proteins import TokenMatrix, tokenise
 from pharmonia.data.interactions import EncodedInteractions
+from pharmonia.nn.choices import Norm
 from pharmonia.nn.dropout import dropout
 from pharmonia.nn.interaction import DROPOUT, EntityIndex, GinInteraction
-from pharmonia.nn.norms import Norm
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
 from plain_graphdta import PlainGin, expand, graph_list
 

@@ -15,13 +15,14 @@ from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part, SplitKind, split_rows
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.algorithms import Schedule, Selection
-from pharmonia.learn.local import LocalLearner, LocalSettings, Optimiser, initial_parameters, predict
+from pharmonia.learn.local import LocalLearner, initial_parameters, predict
 from pharmonia.learn.messages import Broadcast, Reply, Statistics, ValidationScore, decode, encode
-from pharmonia.nn.norms import Norm
+from pharmonia.learn.settings import LocalSettings, Optimiser
+from pharmonia.nn.choices import Norm
 from pharmonia.run.arrayfile import read_arrays, write_arrays
-from pharmonia.run.coordinator import Coordinator, Performance
+from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.party import Party
-from pharmonia.run.records import RoundRecord, TrainedModel, TrainingPlan
+from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStatus, RunStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

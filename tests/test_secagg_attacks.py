@@ -179,6 +179,9 @@ def test_no_update_under_two_rosters() -> None:
     session = readies[0][0]
     with pytest.raises(ReplayError, match="this update was masked among other contributors"):
         session.masked_update(session.prepare_mask(retry.header), VALUES[FIRST], 1)
+    rescaled = replace(retry.header, exponents=(13,), weight_bits=4)
+    with pytest.raises(ReplayError, match="this update was masked among other contributors"):
+        session.masked_update(session.prepare_mask(rescaled), VALUES[FIRST], 1)
     new_step = session.masked_update(session.prepare_mask(retry.header), X * 7, 1)
     assert new_step.session.last_round == 1
 

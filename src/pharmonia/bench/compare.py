@@ -21,7 +21,7 @@ from pharmonia.data.splits import Part
 from pharmonia.evaluate.outcome import Arm, Cost, Curve, Holding, Holdings, RunDescription, SeedOutcome, mean_curve
 from pharmonia.evaluate.report import Report, build_report
 from pharmonia.run.cache import describe
-from pharmonia.run.coordinator import Performance
+from pharmonia.run.records import Performance
 
 BOOTSTRAP_STREAM = 3  # which random numbers of the first seed are for resampling
 

@@ -12,10 +12,8 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 
 from pharmonia.base.errors import EngineError
-from pharmonia.bench.arms import ArmJob, ArmResult, StorePlace, run_arm
-from pharmonia.learn.local import use_one_thread
-from pharmonia.run.coordinator import Performance
-from pharmonia.run.records import RoundRecord
+from pharmonia.bench.arms import ArmJob, ArmResult, StorePlace
+from pharmonia.run.records import Performance, RoundRecord
 
 _POLL_S = 0.2
 
@@ -94,10 +92,14 @@ def _start_worker(events: "Queue[RoundDone]", stop: Event) -> None:
     global _events, _stop  # how a pool hands things to its workers
     _events, _stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from pharmonia.learn.local import use_one_thread  # noqa: PLC0415 - PyTorch is for workers only
+
     use_one_thread()
 
 
 def _work(index: int, job: ArmJob, place: StorePlace, performance: Performance, now: datetime) -> ArmResult:
+    from pharmonia.bench.training import run_arm  # noqa: PLC0415 - PyTorch is for workers only
+
     def on_round(record: RoundRecord) -> None:
         parent = multiprocessing.parent_process()
         if _stop.is_set() or parent is None or not parent.is_alive():

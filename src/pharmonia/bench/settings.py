@@ -8,7 +8,7 @@ from pharmonia.base.errors import OptionError
 from pharmonia.data.partition import PartitionKind
 from pharmonia.data.splits import SplitKind
 from pharmonia.learn.algorithms import Schedule
-from pharmonia.learn.local import MAX_SEED, LocalSettings
+from pharmonia.learn.settings import MAX_SEED, LocalSettings
 
 MAX_SEEDS = 100
 

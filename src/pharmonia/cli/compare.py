@@ -121,8 +121,8 @@ def _settings(
     from pharmonia.data.partition import PartitionKind  # noqa: PLC0415
     from pharmonia.data.splits import SplitKind  # noqa: PLC0415
     from pharmonia.learn.algorithms import Schedule  # noqa: PLC0415
-    from pharmonia.learn.local import LocalSettings, Optimiser  # noqa: PLC0415
-    from pharmonia.nn.norms import Norm  # noqa: PLC0415
+    from pharmonia.learn.settings import LocalSettings, Optimiser  # noqa: PLC0415
+    from pharmonia.nn.choices import Norm  # noqa: PLC0415
 
     chosen = {
         "norm": _choice(Norm, "norm", local["norm"]),

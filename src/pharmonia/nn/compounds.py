@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pharmonia.chem.environments import Environments, refine
 from pharmonia.chem.graphs import N_ATOM_FEATURES, MolGraphs, ranges
 from pharmonia.nn.bags import Bags, bag_sum
-from pharmonia.nn.norms import Norm, make_norm
+from pharmonia.nn.choices import Norm
+from pharmonia.nn.norms import make_norm
 
 N_LAYERS = 5
 WIDTH = 32

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from pharmonia.base.errors import UpdateError
 from pharmonia.chem.graphs import MolGraphs
 from pharmonia.chem.proteins import TokenMatrix
+from pharmonia.nn.choices import Norm
 from pharmonia.nn.compounds import CompoundBatch, CompoundIndex, GinBranch
 from pharmonia.nn.dropout import dropout
 from pharmonia.nn.matmul import linear
-from pharmonia.nn.norms import Norm
 from pharmonia.nn.targets import TargetBatch, TargetBranch, TargetIndex
 
 N_ENTITY = 128  # width of a compound's and of a target's encoding

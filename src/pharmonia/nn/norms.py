@@ -1,17 +1,11 @@
 """Normalisation over rows that each stand for several equal rows."""
 
-from enum import StrEnum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-class Norm(StrEnum):
-    """Which normalisation follows each graph layer."""
-
-    BATCH = "batch"  # as GraphDTA
-    LAYER = "layer"  # as FedDTI
+from pharmonia.nn.choices import Norm
 
 
 def make_norm(norm: Norm, width: int) -> nn.Module:

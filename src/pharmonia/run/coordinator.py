@@ -23,22 +23,11 @@ from pharmonia.learn.messages import (
 )
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.engine import Engine, Exchange
-from pharmonia.run.records import RoundRecord, TrainedModel, TrainingPlan
+from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
 
 OnRound = Callable[[RoundRecord], None]
 MessageT = TypeVar("MessageT", Statistics, Reply)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Performance:
-    """Settings that change speed and never results.
-
-    Args:
-        checkpoint_every_s: A killed run repeats at most this much.
-    """
-
-    checkpoint_every_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

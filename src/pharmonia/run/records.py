@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pharmonia.base.arrays import Vector
 from pharmonia.base.canonical import Json
 from pharmonia.learn.algorithms import Schedule, Selection
-from pharmonia.learn.local import LocalSettings
+from pharmonia.learn.settings import LocalSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,17 @@ class TrainingPlan:
     def to_json(self) -> dict[str, Json]:
         """Plain values, for digests and the store."""
         return {"local": asdict(self.local), "schedule": asdict(self.schedule), "seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """Settings that change speed and never results.
+
+    Args:
+        checkpoint_every_s: A killed run repeats at most this much.
+    """
+
+    checkpoint_every_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
