@@ -1,6 +1,7 @@
 """Whole rounds: masks cancel exactly, sums equal the plain average within the documented bound, losses are survived."""
 
 import functools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -313,3 +314,17 @@ def test_the_example_in_the_docs_runs() -> None:
     names: dict[str, object] = {}
     exec(code, names)  # noqa: S102
     assert "result" in names
+
+
+def test_masking_takes_the_memory_of_one_vector_and_a_little() -> None:
+    group, length = group_of(3), 4_000_000
+    sessions, server = begin(group, plan_of(one_tensor(length)))
+    values = np.ones(length, dtype=np.float32)
+    tracemalloc.start()
+    try:
+        session = sessions[group.ids[0]]
+        session.masked_update(session.prepare_mask(server.header), values, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * length + 2_000_000

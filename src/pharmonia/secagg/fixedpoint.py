@@ -27,7 +27,8 @@ class Extent:
 
     Args:
         n_clipped: Elements beyond the clip limit.
-        extrema: Least and greatest product of each chunk, which tell one update from another; empty if all are zero.
+        extrema: Least and greatest x w of each chunk, whatever the scale; they tell one update from another. Empty if
+            all are zero.
     """
 
     n_clipped: int
@@ -55,7 +56,7 @@ def encode_onto(words: Words, values: Values, layout: Layout, header: RoundHeade
         UpdateError: Wrongly shaped or typed, not finite, or a weight out of range; the words are then spoilt.
     """
     _check(values, layout, header, weight)
-    signed = words.view(np.int32)
+    signed = words.view("<i4")
     limit = clip_limit(len(header.contributors))
     scaled, rounded = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.int32)
     n_clipped = 0
@@ -65,14 +66,15 @@ def encode_onto(words: Words, values: Values, layout: Layout, header: RoundHeade
         with np.errstate(over="ignore", invalid="ignore"):
             np.multiply(chunk, np.float32(math.ldexp(weight, exponent - header.weight_bits)), out=product)
         low, high = product.min(), product.max()
-        extrema += [low, high]
+        unscale = header.weight_bits - exponent
+        extrema += [math.ldexp(float(low), unscale), math.ldexp(float(high), unscale)]
         if not (-limit <= low and high <= limit):
             n_clipped += _clip(chunk, product, limit, start)
         np.rint(product, out=product)
         np.copyto(whole, product, casting="unsafe")
         np.add(signed[start:stop], whole, out=signed[start:stop])
     words[-2:] += np.array([weight, min(n_clipped, max_clip_count(header))], dtype=words.dtype)
-    found = np.array(extrema, dtype="<f4")
+    found = np.array(extrema, dtype="<f8")
     return Extent(n_clipped=n_clipped, extrema=found.tobytes() if found.any() else b"")
 
 
@@ -142,7 +144,7 @@ def decode_sum(words: Words, layout: Layout, header: RoundHeader, contributors: 
         raise UpdateError(f"{n} partners cannot weigh {total_weight} and clip {n_clipped}; the masks did not cancel")
     values = np.empty(header.length, dtype=np.float64)
     for start, stop, exponent in _chunks(layout, header):
-        np.multiply(words[start:stop].view(np.int32), math.ldexp(1.0, -exponent), out=values[start:stop])
+        np.multiply(words[start:stop].view("<i4"), math.ldexp(1.0, -exponent), out=values[start:stop])
     values.setflags(write=False)
     return WeightedSum(
         values=values,
