@@ -1,6 +1,6 @@
 """Guards that let frozen types own read-only arrays."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,3 @@ def frozen_view(array: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
     view = array.view()
     view.setflags(write=False)
     return view
-
-
-def stable_unique(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Distinct values in order of first appearance, and for each input the index of its value."""
-    sorted_values, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    return sorted_values[order], rank[inverse.reshape(-1)]

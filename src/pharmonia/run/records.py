@@ -1,9 +1,8 @@
 """What a training run leaves behind: its settings, one record per round, and its best model."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pharmonia.base.arrays import Vector
-from pharmonia.base.canonical import Json
 from pharmonia.learn.algorithms import Schedule, Selection
 from pharmonia.learn.settings import LocalSettings
 
@@ -21,10 +20,6 @@ class TrainingPlan:
     local: LocalSettings
     schedule: Schedule
     seed: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Plain values, for digests and the store."""
-        return {"local": asdict(self.local), "schedule": asdict(self.schedule), "seed": self.seed}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

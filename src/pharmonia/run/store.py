@@ -1,6 +1,5 @@
 """The store of runs: one row per run and per round in a database, arrays in files beside it."""
 
-import json
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -96,19 +95,6 @@ class RunStore:
         if row.settings != text:
             raise StoreError(f"run {run_id} is in the store with other settings")
         return RunStatus(row.status)
-
-    def settings(self, run_id: str) -> Json:
-        """The settings that a run was registered with.
-
-        Raises:
-            StoreError: No such run.
-        """
-        with self._engine.connect() as connection:
-            text = connection.execute(sa.select(_runs.c.settings).where(_runs.c.run_id == run_id)).scalar()
-        if text is None:
-            raise StoreError(f"run {run_id} is not in the store")
-        settings: Json = json.loads(text)
-        return settings
 
     def add_round(self, run_id: str, record: RoundRecord) -> None:
         """Record a finished and validated round."""
