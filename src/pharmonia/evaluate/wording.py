@@ -145,7 +145,8 @@ def limits(description: RunDescription) -> tuple[str, ...]:
     seeds = (
         "One seed was run, so nothing is known about how much another training run would differ."
         if len(description.seeds) == 1
-        else "Intervals over test rows and over seeds answer two questions; neither includes the other."
+        else "Intervals over test rows and over seeds answer two questions; neither includes the other. Under each "
+        "seed the partner of a name owns other rows, so a partner's figures are means over different owners."
     )
     return (
         "Intervals tell how much the figures would change with other test rows like these. Rows that share a "
