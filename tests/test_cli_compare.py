@@ -15,7 +15,8 @@ import pytest
 from pharmonia.cli.main import main
 from pharmonia.evaluate.report_json import report_from_json
 
-COMMAND = [sys.executable, "-c", "from pharmonia.cli.main import main; main()"]
+LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's & makes children deaf
+COMMAND = [sys.executable, "-c", f"{LISTEN}; from pharmonia.cli.main import main; main()"]
 SMALL = ["--partners", "2", "--rounds", "3", "--workers", "2"]
 
 
