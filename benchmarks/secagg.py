@@ -8,14 +8,10 @@ their raw files, else those of kiba-sample, which are few and make the ratio fla
 """
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
+from figures import Figure, at_least, at_most, publish
 from pharmonia.run.datasets import fetch, load, load_assays
 from pharmonia.secagg.fixedpoint import Values, decode_sum
 from pharmonia.secagg.header import Layout, Tier
@@ -36,31 +33,9 @@ from pharmonia.secagg.sparse import MIN_COUNT, RowUpdate, common_rows, row_updat
 from pharmonia.secagg.streams import add_streams, aligned_words
 from pharmonia.secagg.unmasking import unmasking_streams
 
-RESULTS = Path(__file__).parent / "results" / "secagg.json"
 MODEL = bytes(32)
 CHUNK_BYTES = 1 << 18
 N_BITS, N_HIDDEN, BATCH = 32_000, 2_000, 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One measured number and what it should be."""
-
-    name: str
-    value: float
-    goal: float
-    better: str
-    met: bool
-
-
-def at_most(name: str, value: float, goal: float) -> Figure:
-    """A figure that should be low."""
-    return Figure(name=name, value=round(value, 3), goal=goal, better="lower", met=value <= goal)
-
-
-def at_least(name: str, value: float, goal: float) -> Figure:
-    """A figure that should be high."""
-    return Figure(name=name, value=round(value, 3), goal=goal, better="higher", met=value >= goal)
 
 
 def in_turns(n_times: int, *works: Callable[[], object]) -> list[float]:
@@ -283,19 +258,11 @@ def _step(bits: Sequence[np.ndarray], batch: np.ndarray) -> RowUpdate:
     return RowUpdate(n_rows=N_BITS, rows=rows, values=np.ones((rows.size, 1), dtype=np.float32))
 
 
-def provenance() -> dict[str, str]:
-    """Where the figures come from."""
-    head = ["git", "rev-parse", "HEAD"]
-    commit = subprocess.run(head, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    machine = f"{os.cpu_count()} shared CPU cores, {platform.machine()}, Python {platform.python_version()}"
-    return {"command": "python benchmarks/secagg.py --mirror DIR --save", "commit": commit, "machine": machine}
-
-
 def main() -> None:
     """Measure, print, and save where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    parser.add_argument("--save", action="store_true", help=f"write results/{RESULTS.name}")
+    parser.add_argument("--save", action="store_true", help="write results/secagg.json")
     parser.add_argument("--mirror", help="directory with the raw files of KIBA and Biogen ADME")
     options = parser.parse_args()
     n_times = 5 if options.quick else 15
@@ -307,10 +274,7 @@ def main() -> None:
         *measure_tier_b(4_000_000, n_times),
         *measure_sparse(20 if options.quick else 60, options.mirror or os.environ.get("PHARMONIA_MIRROR")),
     ]
-    line = {"benchmark": "secagg", "figures": [asdict(figure) for figure in figures]}
-    if options.save:
-        RESULTS.write_text(json.dumps({**line, **provenance()}, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(line))
+    publish("secagg", figures, save=options.save)
 
 
 if __name__ == "__main__":
