@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pharmonia.chem.environments import Environments, refine
+from pharmonia.chem.environments import refine
 from pharmonia.chem.graphs import N_ATOM_FEATURES, MolGraphs, ranges
 from pharmonia.nn.bags import Bags, bag_sum
 from pharmonia.nn.choices import Norm
@@ -50,13 +50,14 @@ class CompoundIndex:
         ids, local = _distinct(self._graphs.atom_type[atoms], self._graphs.features.shape[0])
         features = torch.from_numpy(self._graphs.features[ids])
         layers, counts = [], []
-        of_atom = self._graphs.atom_type[atoms]
         for level in self._levels:
             of_atom = level.of_atom[atoms]
-            layers.append(_layer_bags(level, ids_below=ids.size, local_below=local, of_atom=of_atom))
-            ids, local = _distinct(of_atom, level.n_environments)
-            counts.append(_counts(local[of_atom], copies, ids.size))
-        pool = Bags.build(local[of_atom], atom_offsets, ids.size)
+            ids_above, local_above = _distinct(of_atom, level.n_environments)
+            members, offsets = ranges(level.member_offsets, ids_above)
+            layers.append(Bags.build(local[level.members[members]], offsets, ids.size))
+            counts.append(_counts(local_above[of_atom], copies, ids_above.size))
+            ids, local = ids_above, local_above
+        pool = Bags.build(local[self._levels[-1].of_atom[atoms]], atom_offsets, ids.size)
         return CompoundBatch(features=features, layers=tuple(layers), pool=pool, counts=tuple(counts))
 
 
@@ -67,14 +68,6 @@ def _distinct(values: npt.NDArray[np.int32], n_values: int) -> tuple[npt.NDArray
     ids = np.flatnonzero(present)
     position = np.cumsum(present, dtype=np.int32) - 1
     return ids, position.astype(np.int32, copy=False)
-
-
-def _layer_bags(
-    level: Environments, *, ids_below: int, local_below: npt.NDArray[np.int32], of_atom: npt.NDArray[np.int32]
-) -> Bags:
-    ids, _ = _distinct(of_atom, level.n_environments)
-    members, offsets = ranges(level.member_offsets, ids)
-    return Bags.build(local_below[level.members[members]], offsets, ids_below)
 
 
 def _counts(environment: npt.NDArray[np.int32], copies: npt.NDArray[np.integer], n_environments: int) -> Tensor:
