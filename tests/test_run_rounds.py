@@ -21,6 +21,7 @@ from pharmonia.learn.settings import LocalSettings, Optimiser
 from pharmonia.nn.choices import Norm
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.coordinator import Coordinator
+from pharmonia.run.files import write_whole
 from pharmonia.run.party import Party
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStatus, RunStore
@@ -224,6 +225,16 @@ def test_a_store_that_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None
         RunStore(f"sqlite:///{tmp_path / 'file' / 'runs.sqlite'}", tmp_path)
     with pytest.raises(InputError, match="cannot be opened"):
         RunStore("nonsense", tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_an_input_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        write_whole(tmp_path / "file" / "results.json", b"{}")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="cannot write"):
+        write_whole(tmp_path / "folder", b"{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])

@@ -8,6 +8,7 @@ from pharmonia.evaluate.report import Report
 from pharmonia.evaluate.report_html import render_html
 from pharmonia.evaluate.report_json import report_to_json
 from pharmonia.evaluate.report_text import render_markdown
+from pharmonia.run.files import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,11 @@ class Written:
 
 
 def write_outputs(report: Report, folder: Path) -> Written:
-    """Write results.json, report.md and report.html, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write results.json, report.md and report.html, each whole or not at all.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
     written = Written(results=folder / "results.json", markdown=folder / "report.md", html=folder / "report.html")
     results = json.dumps(report_to_json(report), indent=1, allow_nan=False) + "\n"
     for path, text in (
@@ -35,7 +39,5 @@ def write_outputs(report: Report, folder: Path) -> Written:
         (written.markdown, render_markdown(report)),
         (written.html, render_html(report)),
     ):
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text.encode())
     return written

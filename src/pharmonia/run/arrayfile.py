@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,19 @@ from safetensors.numpy import save
 
 from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import StoreError
+from pharmonia.run.files import write_whole
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], meta: Json) -> None:
-    """Write arrays and plain values as safetensors, through a temporary file renamed into place."""
+    """Write arrays and plain values as safetensors.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     metadata = {"meta": canonical_json(meta).decode(), "sha256": _digest(arrays)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(save(dict(arrays), metadata))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, save(dict(arrays), metadata))
 
 
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
