@@ -174,3 +174,13 @@ def after_signing(
         server = server.add_signature(signature)
     server, confirmed = server.confirm()
     return sessions, server, dict(confirmed)
+
+
+FOUR = one_tensor(4)
+PLAN = plan_of(FOUR)
+PLAN_B = plan_of(FOUR, tier=Tier.DROPOUT_TOLERANT)
+GROUP = consortium(5, n_colluders=1)
+FIRST = GROUP.ids[0]
+X = np.array([1.0, -2.0, 3.0, 0.5], dtype=np.float32)
+VALUES: dict[str, Values] = {name: (X * (i + 1)).astype(np.float32) for i, name in enumerate(GROUP.ids)}
+ONES = dict.fromkeys(GROUP.ids, 1)

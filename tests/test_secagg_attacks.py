@@ -25,25 +25,22 @@ from pharmonia.secagg.partner import KEPT_RECORDS, PartnerSession, open_session
 from pharmonia.secagg.records import MaskRecord
 from pharmonia.secagg.server import open_round
 from secagg_cases import (
+    FIRST,
+    FOUR,
+    GROUP,
     MODEL,
+    ONES,
+    PLAN,
+    PLAN_B,
+    VALUES,
     Consortium,
+    X,
     after_upload_b,
     begin,
-    consortium,
-    one_tensor,
     plan_of,
     tier_a,
     upload,
 )
-
-FOUR = one_tensor(4)
-PLAN = plan_of(FOUR)
-PLAN_B = plan_of(FOUR, tier=Tier.DROPOUT_TOLERANT)
-GROUP = consortium(5, n_colluders=1)
-FIRST = GROUP.ids[0]
-X = np.array([1.0, -2.0, 3.0, 0.5], dtype=np.float32)
-VALUES: dict[str, Values] = {name: (X * (i + 1)).astype(np.float32) for i, name in enumerate(GROUP.ids)}
-ONES = dict.fromkeys(GROUP.ids, 1)
 
 
 def header_of(group: Consortium = GROUP) -> RoundHeader:

@@ -2,33 +2,25 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from pharmonia.base.errors import MessageError, SurvivorsError
-from pharmonia.secagg.fixedpoint import Values
-from pharmonia.secagg.header import Tier
 from pharmonia.secagg.messages import Reveal
 from secagg_cases import (
+    FIRST,
+    GROUP,
+    ONES,
+    PLAN,
+    PLAN_B,
+    VALUES,
+    X,
     after_signing,
     after_upload_b,
     begin,
-    consortium,
     drive_to_upload,
-    one_tensor,
-    plan_of,
     unmask,
     upload,
 )
-
-FOUR = one_tensor(4)
-PLAN = plan_of(FOUR)
-PLAN_B = plan_of(FOUR, tier=Tier.DROPOUT_TOLERANT)
-GROUP = consortium(5, n_colluders=1)
-FIRST = GROUP.ids[0]
-X = np.array([1.0, -2.0, 3.0, 0.5], dtype=np.float32)
-VALUES: dict[str, Values] = {name: (X * (i + 1)).astype(np.float32) for i, name in enumerate(GROUP.ids)}
-ONES = dict.fromkeys(GROUP.ids, 1)
 
 
 def test_one_answer_per_round() -> None:
