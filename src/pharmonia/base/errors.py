@@ -117,3 +117,19 @@ class SurvivorsError(EvidenceError):
 
 class RoundLostError(EngineError):
     """Too few partners stayed for this round's sum; skip the step and open another round."""
+
+
+class EventError(InputError):
+    """An event holds what no ledger takes: only ids, digests, names of closed lists, small numbers and times enter."""
+
+
+class LedgerBusyError(InputError):
+    """Another process is writing this ledger; end it and run again."""
+
+
+class LedgerError(EvidenceError):
+    """A line of a ledger, a checkpoint or a proof is not what it should be; names the line."""
+
+
+class ProofError(EvidenceError):
+    """A proof of inclusion or consistency cannot be made or does not hold."""
