@@ -133,3 +133,27 @@ class LedgerError(EvidenceError):
 
 class ProofError(EvidenceError):
     """A proof of inclusion or consistency cannot be made or does not hold."""
+
+
+class IdentityError(InputError):
+    """A key, passphrase, or name of a partner is not one that can be used."""
+
+
+class KeyFileError(InputError):
+    """A key file cannot be read, written or decrypted; names the file."""
+
+
+class TermsError(InputError):
+    """Terms, a plan or a policy that nobody could keep; fix the named field."""
+
+
+class DocumentError(EvidenceError):
+    """A signed document is not what its owner wrote: damaged, altered, or signed by nobody who may; names it."""
+
+
+class AgreementError(ConsortiumError):
+    """An agreement is not in force: signatures are missing, it has ended, or another version replaced it."""
+
+
+class RefusedError(ConsortiumError):
+    """The agreement, the plan or a partner's own policy does not allow it; names document, version and remedy."""
