@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from pharmonia.base.arrays import frozen_copy
 from pharmonia.base.errors import PartitionError
+from pharmonia.data import ownership
 from pharmonia.data.interactions import Interactions
+from pharmonia.data.ownership import NOBODY, Owners
 
-Owners = npt.NDArray[np.int16]
 MAX_PARTNERS = 1_000
 
 
@@ -27,22 +28,26 @@ class Partition:
     """Which partner owns each row.
 
     Args:
-        kind: By what the rows were shared out.
-        n_partners: At least 1.
-        owner: (n_rows,) int16, partner of each row, counted from 0.
+        n_partners: 1 to 1,000.
+        owner: (n_rows,) int16, partner of each row, counted from 0; -1 (`NOBODY`) where no partner has it.
 
     Raises:
-        PartitionError: A partner owns no row.
+        PartitionError: A number is out of range, or a partner owns no row.
     """
 
-    kind: PartitionKind
     n_partners: int
     owner: Owners
 
     def __post_init__(self) -> None:
-        rows = np.bincount(self.owner, minlength=self.n_partners)
-        if rows.size != self.n_partners or (rows == 0).any():
-            raise PartitionError(f"every one of the {self.n_partners} partners must own a row; use fewer partners")
+        require_partners(self.n_partners)
+        if self.owner.min(initial=0) < NOBODY or self.owner.max(initial=0) >= self.n_partners:
+            raise PartitionError(f"owners must be 0 to {self.n_partners - 1}, or {NOBODY} for nobody")
+        rows = np.bincount(self.owner[self.owner != NOBODY], minlength=self.n_partners)
+        if (rows == 0).any():
+            raise PartitionError(
+                f"every one of the {self.n_partners} partners must own a row, and {self.names[int(rows.argmin())]} "
+                "owns none; use fewer partners or share out more evenly"
+            )
         object.__setattr__(self, "owner", frozen_copy(self.owner))
 
     @property
@@ -59,51 +64,31 @@ def partner_names(n_partners: int) -> tuple[str, ...]:
 def partition_rows(
     interactions: Interactions, kind: PartitionKind, n_partners: int, rng: np.random.Generator
 ) -> Partition:
-    """Share out the rows between partners.
-
-    By target and by compound, entities in random order go each to the partner with the fewest rows so far, which
-    packs equal shares of rows (Mittone et al. 2023, arXiv:2302.07684, section 4).
+    """Share out the rows between partners, in equal shares; `pharmonia.bench.scenario` knows more ways.
 
     Raises:
         PartitionError: The number of partners is out of range, or there are more partners than entities.
     """
-    if not 1 <= n_partners <= MAX_PARTNERS:
-        raise PartitionError(f"the number of partners must be 1 to {MAX_PARTNERS}, got {n_partners}")
+    require_partners(n_partners)
+    pairs = interactions.pairs
     match kind:
         case PartitionKind.IID:
-            owner = _iid(len(interactions.pairs), n_partners, rng)
+            owner = ownership.iid(len(pairs), n_partners, rng)
         case PartitionKind.TARGET:
-            owner = _by_entity(interactions.pairs.target, interactions.n_targets, "target", n_partners, rng)
+            owner = ownership.by_group(pairs.target, "targets", n_partners, rng)
         case PartitionKind.COMPOUND:
-            owner = _by_entity(interactions.pairs.compound, interactions.n_compounds, "compound", n_partners, rng)
-    return Partition(kind=kind, n_partners=n_partners, owner=owner)
+            owner = ownership.by_group(pairs.compound, "compounds", n_partners, rng)
+    return Partition(n_partners=n_partners, owner=owner)
 
 
-def _iid(n_rows: int, n_partners: int, rng: np.random.Generator) -> Owners:
-    if n_partners > n_rows:
-        raise PartitionError(f"{n_partners} partners cannot share {n_rows} rows; use at most {n_rows}")
-    owner = np.empty(n_rows, dtype=np.int16)
-    owner[rng.permutation(n_rows)] = np.arange(n_rows) % n_partners
-    return owner
+def require_partners(n_partners: int) -> None:
+    """Refuse a number of partners that is out of range.
 
-
-def _by_entity(
-    entity: npt.NDArray[np.int32], n_entities: int, word: str, n_partners: int, rng: np.random.Generator
-) -> Owners:
-    rows = np.bincount(entity, minlength=n_entities)
-    measured = np.flatnonzero(rows)
-    if n_partners > measured.size:
-        raise PartitionError(
-            f"{n_partners} partners cannot share {measured.size} {word}s; use at most {measured.size} partners "
-            "or partition iid"
-        )
-    owner_of_entity = np.zeros(n_entities, dtype=np.int16)
-    shares = np.zeros(n_partners, dtype=np.int64)
-    for index in rng.permutation(measured):
-        smallest = int(shares.argmin())
-        owner_of_entity[index] = smallest
-        shares[smallest] += rows[index]
-    return owner_of_entity[entity]
+    Raises:
+        PartitionError: It is not 1 to 1,000.
+    """
+    if not 1 <= n_partners <= MAX_PARTNERS:
+        raise PartitionError(f"the number of partners must be 1 to {MAX_PARTNERS}, got {n_partners}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,14 +115,17 @@ def overlap(interactions: Interactions, partition: Partition) -> Overlap:
 
 def _shared(partition: Partition, entity: npt.NDArray[np.int32], n_entities: int) -> npt.NDArray[np.int64]:
     owned = np.zeros((partition.n_partners, n_entities), dtype=np.int64)
-    owned[partition.owner, entity] = 1
+    has_owner = partition.owner != NOBODY
+    owned[partition.owner[has_owner], entity[has_owner]] = 1
     shared: npt.NDArray[np.int64] = owned @ owned.T
     return shared
 
 
 def majority_owner(groups: npt.NDArray[np.int64], n_groups: int, partition: Partition) -> Owners:
-    """(n_groups,) int16: the partner that owns most rows of each group; the first of equals."""
+    """(n_groups,) int16: the partner that owns most rows of each group, the first of equals; -1 where nobody does."""
     counts = np.zeros((n_groups, partition.n_partners), dtype=np.int64)
-    np.add.at(counts, (groups, partition.owner), 1)
+    has_owner = partition.owner != NOBODY
+    np.add.at(counts, (groups[has_owner], partition.owner[has_owner]), 1)
     owners: Owners = counts.argmax(axis=1).astype(np.int16)
+    owners[counts.sum(axis=1) == 0] = NOBODY
     return owners

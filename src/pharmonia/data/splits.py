@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from pharmonia.base.arrays import frozen_copy
 from pharmonia.base.errors import PartitionError
+from pharmonia.chem.scaffolds import scaffold_groups
 from pharmonia.data.interactions import TEST_FOLD, Interactions
+from pharmonia.data.ownership import NOBODY
 from pharmonia.data.partition import Partition, majority_owner
 
 TEST_SHARE = 0.2  # of a partner's rows
@@ -22,6 +24,8 @@ class SplitKind(StrEnum):
     RANDOM = "random"  # other pairs
     COLD_TARGET = "cold-target"  # other targets
     COLD_COMPOUND = "cold-compound"  # other compounds
+    COLD_SCAFFOLD = "cold-scaffold"  # other scaffolds
+    COLD_BOTH = "cold-both"  # other targets and other compounds
 
 
 class Part(IntEnum):
@@ -30,7 +34,7 @@ class Part(IntEnum):
     TRAIN = 0
     VALID = 1
     TEST = 2
-    UNUSED = 3  # the same structure and sequence as a published test row
+    UNUSED = 3  # nobody's; or too near to test rows: the same pair as a published one, or one side of cold-both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,36 +60,61 @@ class Split:
 def split_rows(interactions: Interactions, kind: SplitKind, partition: Partition, rng: np.random.Generator) -> Split:
     """Split each partner's rows; whole groups move together, so that none is on both sides.
 
-    A group is a pair (structure and sequence) for `random` and `published`, a target or a compound for the cold
-    protocols. Within each partner, groups in random order fill test (20 % of its rows; the published fold where
+    A group is a pair (structure and sequence) for `random` and `published`, a target, a compound or a scaffold for the
+    cold protocols. Within each partner, groups in random order fill test (20 % of its rows; the published fold where
     asked), then valid (10 % of the rest), then train. A group that several partners own is split with the one
-    that owns most of it.
+    that owns most of it. Rows that nobody owns are not used.
+
+    For `cold-both`, targets are split so, and compounds by themselves. Rows of a test target and a test compound are
+    tested on (about 4 % of all), rows of one of the two are not used, and of the others those of a valid target are
+    valid (new targets, known compounds). With any protocol, only the groups decide: a partner that owns no group for
+    the most part may have few rows of a part, and none is an error.
 
     Raises:
         PartitionError: No published fold, or a partner would be left without train, valid or test rows.
     """
     if kind is SplitKind.PUBLISHED and not interactions.has_published_folds:
-        raise PartitionError(
-            f"data set {interactions.name} has no published fold; split random, cold-target or cold-compound"
-        )
-    _, groups = np.unique(_group_keys(interactions, kind), return_inverse=True)
-    if kind is SplitKind.PUBLISHED:
-        part = _published(interactions, groups, partition, rng)
+        others = ", ".join(other for other in SplitKind if other is not kind)
+        raise PartitionError(f"data set {interactions.name} has no published fold; choose {others}")
+    if kind is SplitKind.COLD_BOTH:
+        part = _cold_both(interactions, partition, rng)
     else:
-        part = _fill(groups, partition, rng, test_share=TEST_SHARE)[groups]
+        _, groups = np.unique(_held_out(interactions, kind)[0], return_inverse=True)
+        if kind is SplitKind.PUBLISHED:
+            part = _published(interactions, groups, partition, rng)
+        else:
+            part = _fill(groups, partition, rng, test_share=TEST_SHARE)[groups]
+    part[partition.owner == NOBODY] = Part.UNUSED
     split = Split(kind=kind, part=part)
-    _check(split, groups, partition)
+    _require_all_parts(split, partition)
+    require_no_leak(split, interactions)
     return split
 
 
-def _group_keys(interactions: Interactions, kind: SplitKind) -> npt.NDArray[np.integer]:
+def _held_out(interactions: Interactions, kind: SplitKind) -> tuple[npt.NDArray[np.integer], ...]:
+    """What no test row has in common with a row that is trained or validated on, each as (n_rows,) keys."""
+    pairs = interactions.pairs
     match kind:
-        case SplitKind.COLD_TARGET:
-            return interactions.pairs.target
-        case SplitKind.COLD_COMPOUND:
-            return interactions.pairs.compound
         case SplitKind.PUBLISHED | SplitKind.RANDOM:
-            return interactions.pair_keys()
+            return (interactions.pair_keys(),)
+        case SplitKind.COLD_TARGET:
+            return (pairs.target,)
+        case SplitKind.COLD_COMPOUND:
+            return (pairs.compound,)
+        case SplitKind.COLD_SCAFFOLD:
+            return (scaffold_groups(interactions.smiles)[pairs.compound],)
+        case SplitKind.COLD_BOTH:
+            return (pairs.target, pairs.compound)
+
+
+def _cold_both(interactions: Interactions, partition: Partition, rng: np.random.Generator) -> npt.NDArray[np.int8]:
+    by_target, by_compound = (
+        _fill(groups, partition, rng, test_share=TEST_SHARE)[groups]
+        for groups in (np.unique(keys, return_inverse=True)[1] for keys in _held_out(interactions, SplitKind.COLD_BOTH))
+    )
+    part = np.where(by_compound == Part.TEST, Part.UNUSED, by_target).astype(np.int8)
+    part[by_target == Part.TEST] = np.where(by_compound == Part.TEST, Part.TEST, Part.UNUSED)[by_target == Part.TEST]
+    return part
 
 
 def _published(
@@ -111,7 +140,7 @@ def _fill(
     """(n_groups,) parts; each partner gets at least one group of each part while it has groups."""
     n_groups = int(groups.max()) + 1
     owner = majority_owner(groups, n_groups, partition)
-    sizes = np.bincount(groups, minlength=n_groups)
+    sizes = np.bincount(groups[partition.owner != NOBODY], minlength=n_groups)
     free = np.ones(n_groups, dtype=bool) if taken is None else ~taken
     part = np.full(n_groups, Part.TRAIN, dtype=np.int8)
     for partner in range(partition.n_partners):
@@ -126,24 +155,42 @@ def _fill(
     return part
 
 
-def _check(split: Split, groups: npt.NDArray[np.int64], partition: Partition) -> None:
+def _require_all_parts(split: Split, partition: Partition) -> None:
     for part in (Part.TRAIN, Part.VALID, Part.TEST):
         rows = np.bincount(partition.owner[split.part == part], minlength=partition.n_partners)
         if (rows == 0).any():
             name = partition.names[int(rows.argmin())]
             raise PartitionError(
-                f"{name} is left with no {part.name.lower()} row; use fewer partners, another partition or split"
+                f"{name} is left with no {part.name.lower()} row by the split {split.kind}; "
+                f"use fewer partners, another partition or {_ADVICE[split.kind]}"
             )
-    require_no_leak(split, groups)
 
 
-def require_no_leak(split: Split, groups: npt.NDArray[np.integer]) -> None:
-    """Prove that no group with a test row has a train or valid row, at any partner.
+_ADVICE = {
+    SplitKind.PUBLISHED: "the split random",
+    SplitKind.RANDOM: "more rows",
+    SplitKind.COLD_TARGET: "the split random or cold-compound",
+    SplitKind.COLD_COMPOUND: "the split random or cold-target",
+    SplitKind.COLD_SCAFFOLD: "the split cold-compound",
+    SplitKind.COLD_BOTH: "the split cold-target or cold-compound",
+}
+
+
+def require_no_leak(split: Split, interactions: Interactions) -> None:
+    """Prove that no test row's pair is trained or validated on by anybody, nor what its protocol holds out.
+
+    A pair is a structure and a sequence. `cold-target` holds out the target, `cold-compound` the compound,
+    `cold-scaffold` the scaffold, `cold-both` target and compound.
 
     Raises:
-        PartitionError: One has.
+        PartitionError: One is.
     """
-    tested = np.isin(groups, groups[split.part == Part.TEST])
-    leaked = tested & ((split.part == Part.TRAIN) | (split.part == Part.VALID))
-    if leaked.any():
-        raise PartitionError(f"{int(leaked.sum())} training rows belong to groups that are tested on")
+    tested = split.part == Part.TEST
+    seen = (split.part == Part.TRAIN) | (split.part == Part.VALID)
+    for keys in (interactions.pair_keys(), *_held_out(interactions, split.kind)):
+        leaked = seen & np.isin(keys, keys[tested])
+        if leaked.any():
+            raise PartitionError(
+                f"{int(leaked.sum())} training or validation rows have in common with test rows what the split "
+                f"{split.kind} holds out; the first is row {int(leaked.argmax())} (counted from 0)"
+            )
