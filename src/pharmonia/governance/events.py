@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pharmonia.base.errors import EventError
+from pharmonia.governance.terms import RefusalCode, ResourceKind
 
 MAX_NUMBER = 2**31 - 1
 MAX_CONTRIBUTORS = 255  # as many as one secure sum has
@@ -20,42 +21,6 @@ PUBLIC = "public"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY_ID = re.compile(r"pk-[0-9a-f]{16}")
-
-
-class RefusalReason(StrEnum):
-    """Why a partner refused a plan or a round."""
-
-    NOT_APPROVED = "not-approved"
-    PLAN_CHANGED = "plan-changed"
-    CODE_DIFFERS = "code-differs"
-    AGREEMENT_FORBIDS = "agreement-forbids"
-    POLICY_FORBIDS = "policy-forbids"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-    TOO_FEW_PARTNERS = "too-few-partners"
-    HEADER_BREAKS_TERMS = "header-breaks-terms"
-    REPLAYED = "replayed"
-    BUDGET_SPENT = "budget-spent"
-
-    @property
-    def text(self) -> str:
-        """One sentence for people."""
-        return _REFUSAL_TEXTS[self]
-
-
-_REFUSAL_TEXTS = {
-    RefusalReason.NOT_APPROVED: "We have not approved this plan.",
-    RefusalReason.PLAN_CHANGED: "The plan is not, byte for byte, the one that we approved.",
-    RefusalReason.CODE_DIFFERS: "The plan names other code than the code that runs here.",
-    RefusalReason.AGREEMENT_FORBIDS: "The agreement in force does not allow it.",
-    RefusalReason.POLICY_FORBIDS: "Our own policy does not allow it.",
-    RefusalReason.EXPIRED: "The plan, the agreement or our policy has expired.",
-    RefusalReason.REVOKED: "We revoked our approval or our data.",
-    RefusalReason.TOO_FEW_PARTNERS: "Fewer partners take part than must hide each other.",
-    RefusalReason.HEADER_BREAKS_TERMS: "The round's header breaks the terms of secure aggregation.",
-    RefusalReason.REPLAYED: "This round, or this update, was masked before.",
-    RefusalReason.BUDGET_SPENT: "The privacy budget is spent.",
-}
 
 
 class FailureCode(StrEnum):
@@ -70,17 +35,7 @@ class FailureCode(StrEnum):
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
     ENGINE_STOPPED = "engine-stopped"
-
-
-class Exported(StrEnum):
-    """What may be handed over, or must not be: the resources of the agreement."""
-
-    DATASET = "dataset"
-    PRIVATE_HEAD = "private-head"
-    SHARED_TRUNK = "shared-trunk"
-    PREDICTIONS = "predictions"
-    REPORT = "report"
-    LEDGER = "ledger"
+    HEADER_REFUSED = "header-refused"
 
 
 class Revocable(StrEnum):
@@ -150,15 +105,15 @@ class PlanApproved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class PlanRefused:
     """The author refuses a plan, or a round of it."""
 
     plan: str  # digest
-    reason: RefusalReason
+    code: RefusalCode
 
     def __post_init__(self) -> None:
         require_digest("plan", self.plan)
-        _require_member("reason", self.reason, RefusalReason)
+        _require_member("code", self.code, RefusalCode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,12 +174,12 @@ class Evaluated:
 class Exporting:
     """The author hands something over."""
 
-    what: Exported
+    what: ResourceKind
     content: str  # digest
     recipient: str  # key id, or "public"
 
     def __post_init__(self) -> None:
-        _require_member("what", self.what, Exported)
+        _require_member("what", self.what, ResourceKind)
         require_digest("content", self.content)
         if self.recipient != PUBLIC:
             require_key_id("recipient", self.recipient)
@@ -268,7 +223,7 @@ Event = (
     AgreementAdopted
     | PlanFiled
     | PlanApproved
-    | Refused
+    | PlanRefused
     | RoundOpened
     | RoundAggregated
     | Evaluated

@@ -10,27 +10,26 @@ from pharmonia.governance.events import (
     AgreementAdopted,
     Evaluated,
     Event,
-    Exported,
     Exporting,
     Failed,
     FailureCode,
     FigureName,
     PlanApproved,
     PlanFiled,
+    PlanRefused,
     PolicyChanged,
     RecordedFigure,
-    RefusalReason,
-    Refused,
     Revocable,
     Revoked,
     RoundAggregated,
     RoundOpened,
 )
+from pharmonia.governance.terms import RefusalCode, ResourceKind
 
 WordT = TypeVar("WordT", bound=StrEnum)
 Body = Mapping[str, object]
 _Rarer = (
-    AgreementAdopted | PlanFiled | PlanApproved | Refused | Evaluated | Exporting | PolicyChanged | Revoked | Failed
+    AgreementAdopted | PlanFiled | PlanApproved | PlanRefused | Evaluated | Exporting | PolicyChanged | Revoked | Failed
 )
 
 
@@ -66,8 +65,8 @@ def _encode_rarer(event: _Rarer) -> dict[str, Json]:  # noqa: PLR0911
             return {"kind": "plan", "plan": event.plan}
         case PlanApproved():
             return {"kind": "approval", "plan": event.plan}
-        case Refused():
-            return {"kind": "refusal", "plan": event.plan, "reason": event.reason.value}
+        case PlanRefused():
+            return {"kind": "refusal", "plan": event.plan, "code": event.code.value}
         case Evaluated():
             figures = [{"name": one.name.value, "ten_thousandths": one.ten_thousandths} for one in event.figures]
             digests = {"plan": event.plan, "model": event.model, "results": event.results}
@@ -123,7 +122,7 @@ def _decode(body: Body) -> Event:  # noqa: PLR0911
         case "approval":
             return PlanApproved(plan=_text(body, "plan"))
         case "refusal":
-            return Refused(plan=_text(body, "plan"), reason=_word(body, "reason", RefusalReason))
+            return PlanRefused(plan=_text(body, "plan"), code=_word(body, "code", RefusalCode))
         case _:
             return _decode_rarer(body)
 
@@ -139,7 +138,9 @@ def _decode_rarer(body: Body) -> Event:
             )
         case "export":
             return Exporting(
-                what=_word(body, "what", Exported), content=_text(body, "content"), recipient=_text(body, "recipient")
+                what=_word(body, "what", ResourceKind),
+                content=_text(body, "content"),
+                recipient=_text(body, "recipient"),
             )
         case "policy":
             return PolicyChanged(policy=_text(body, "policy"))
