@@ -20,6 +20,7 @@ from pharmonia.base.errors import DocumentError, PharmoniaError, TermsError
 MAX_DOCUMENT_BYTES = 2**22
 MAX_ID_CHARACTERS = 32
 _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
+_KEY_ID = re.compile(r"pk-[0-9a-f]{16}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -38,7 +39,7 @@ def render(document: Json) -> bytes:
 
 
 def parse(content: bytes, kind: str, where: str) -> "Fields":
-    """The fields of a document on disk, without its `format`.
+    """The fields of a document on disk; its reader ends with `require_same`.
 
     Args:
         content: The file's bytes.
@@ -46,22 +47,29 @@ def parse(content: bytes, kind: str, where: str) -> "Fields":
         where: The file's name, for messages.
 
     Raises:
-        DocumentError: Not byte for byte what `render` writes for a document of that kind.
+        DocumentError: Not JSON in UTF-8, too long, or of another format.
     """
     if len(content) > MAX_DOCUMENT_BYTES:
         raise DocumentError(f"{where}: a document has at most {MAX_DOCUMENT_BYTES:,} bytes, got {len(content):,}")
     try:
         tree = json.loads(content.decode())
-        same = render(tree) == content
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"{where} is cut short or damaged; ask its sender for it again") from error
-    if not same:
-        raise DocumentError(f"{where} was changed after it was written, if only in layout; ask its sender for it again")
     fields = Fields(tree, where, DocumentError)
     found = fields.text("format")
     if found != kind:
         raise DocumentError(f"{where}: expected a document of format {kind!r}, got {found!r}")
     return fields
+
+
+def require_same(content: bytes, document: Json, where: str) -> None:
+    """Refuses bytes other than those that would be written for what was read from them.
+
+    Raises:
+        DocumentError: Something differs, if only in layout.
+    """
+    if render(document) != content:
+        raise DocumentError(f"{where} was changed after it was written, if only in layout; ask its sender for it again")
 
 
 def document_digest(kind: str, body: Json) -> str:
@@ -236,6 +244,16 @@ def require_id(text: str, what: str) -> None:
             f"{what}: expected at most {MAX_ID_CHARACTERS} of a-z, 0-9 and single hyphens, letter first, "
             f"got {text[:80]!a}"
         )
+
+
+def require_key_id(text: str, what: str) -> None:
+    """Refuses what is no key's id.
+
+    Raises:
+        TermsError: Not `pk-` and 16 hexadecimal digits.
+    """
+    if not _KEY_ID.fullmatch(text):
+        raise TermsError(f"{what}: expected a key's id such as pk-0123456789abcdef, got {text[:40]!a}")
 
 
 def require_digest(text: str, what: str) -> None:
