@@ -1,0 +1,210 @@
+"""The report of a battery: settings, claims and how it was run, built by one pure function."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from pharmonia.base.errors import MetricError
+from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
+from pharmonia.evaluate.battery_claims import ClaimResult, judge_claims
+from pharmonia.evaluate.battery_stats import Call, SettingResult, summarise
+from pharmonia.evaluate.gain import Undefined
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryDataset:
+    """What a reader must know of a data set of the battery."""
+
+    name: str  # as in the keys of its cells
+    measure: str  # what is predicted, with its unit: "KIBA score", "pKd"
+    licence: str
+    citation: str
+
+    def __post_init__(self) -> None:
+        """Refuse missing texts."""
+        if not all(text.strip() for text in (self.name, self.measure, self.licence, self.citation)):
+            raise MetricError(f"a data set needs name, measure, licence and citation, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long a method, or an arm that is not federated, may train."""
+
+    name: str  # of the method as in its cells' keys, or of the arm
+    rounds: int  # at most
+    local_epochs: int  # in each round
+    patience: int  # rounds without a better validation error before it stops
+
+    def __post_init__(self) -> None:
+        """Refuse an empty name and counts below one."""
+        if not self.name.strip() or min(self.rounds, self.local_epochs, self.patience) < 1:
+            raise MetricError(f"a budget needs a name and counts of at least 1, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A cell without an outcome, and why."""
+
+    key: CellKey
+    seed: int
+    reason: str  # "not started", "failed: ..."
+
+    def __post_init__(self) -> None:
+        """Refuse an empty reason."""
+        if not self.reason.strip():
+            raise MetricError("an unfinished cell needs a reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryDescription:
+    """How a battery was run: all that a reader needs to judge and to repeat it."""
+
+    battery: str
+    datasets: tuple[BatteryDataset, ...]
+    budgets: tuple[Budget, ...]
+    unfinished: tuple[Unfinished, ...]
+    notes: tuple[str, ...]  # what else a reader must know, one sentence each
+    command: str
+    version: str  # of pharmonia
+    machine: str
+    date: str  # passed in; nothing here reads the clock
+    digests: tuple[tuple[str, str], ...]  # (name, SHA-256 in 64 hexadecimal digits)
+
+    def __post_init__(self) -> None:
+        """Refuse missing names, repeated data sets or budgets, and digests that are none."""
+        for name in ("battery", "command", "version", "machine", "date"):
+            if not getattr(self, name).strip():
+                raise MetricError(f"the battery's {name} must not be empty")
+        for what, names in (
+            ("data set", [dataset.name for dataset in self.datasets]),
+            ("budget", [budget.name for budget in self.budgets]),
+        ):
+            if len(set(names)) != len(names):
+                raise MetricError(f"each {what} may be described once, got {names}")
+        for name, digest in self.digests:
+            if not _SHA256.fullmatch(digest):
+                raise MetricError(f"digest of {name} must be 64 hexadecimal digits, got {digest!r}")
+
+    def measure_of(self, dataset: str) -> str:
+        """What is predicted on a data set, with its unit.
+
+        Raises:
+            MetricError: The data set is not described.
+        """
+        for known in self.datasets:
+            if known.name == dataset:
+                return known.measure
+        raise MetricError(f"data set {dataset} is not described, only {[known.name for known in self.datasets]}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodRank:
+    """How one method does over settings that differ in nothing but the method."""
+
+    method: str
+    n_settings: int  # in which every method of the battery was tried
+    mean_rank: float  # by mean federated MSE, 1 is best; ties share the mean of their ranks; NaN without settings
+    n_first: int  # settings in which it has the lowest mean MSE
+    mean_gain: float | Undefined  # over the best alternative, mean over these settings
+    n_better: int  # of all its settings
+    n_worse: int
+    n_tested: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatteryReport:
+    """What a battery found, ready to be written or drawn."""
+
+    description: BatteryDescription
+    settings: tuple[SettingResult, ...]  # in reading order
+    claims: tuple[ClaimResult, ...]
+    ranks: tuple[MethodRank, ...]  # best first
+    n_cells: int  # finished
+
+    def n_settings_that(self, call: Call) -> int:
+        """Settings with this verdict."""
+        return sum(setting.call is call for setting in self.settings)
+
+    @property
+    def keys(self) -> tuple[CellKey, ...]:
+        """Of all settings."""
+        return tuple(setting.key for setting in self.settings)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds that any setting ran."""
+        return tuple(sorted({seed for setting in self.settings for seed in setting.seeds}))
+
+    @property
+    def arms(self) -> tuple[BatteryArm, ...]:
+        """Those that ran in any setting, in order."""
+        ran = {score.arm for setting in self.settings for score in setting.scores}
+        return tuple(arm for arm in BatteryArm if arm in ran)
+
+    def blocks(self) -> tuple[tuple[SettingResult, ...], ...]:
+        """Settings of one data set, protocol, model and norm together, in reading order."""
+        found: dict[tuple[str, ...], list[SettingResult]] = {}
+        for s in self.settings:
+            found.setdefault((s.key.dataset, s.key.protocol, s.key.model, s.key.norm), []).append(s)
+        return tuple(tuple(block) for block in found.values())
+
+
+def build_battery_report(outcomes: Sequence[CellOutcome], description: BatteryDescription) -> BatteryReport:
+    """Gains, verdicts and claims from the outcomes of a battery, finished or not.
+
+    Raises:
+        MetricError: No outcome, a cell that appears twice, that is also said to be unfinished, or whose data set
+            is not described.
+    """
+    if not outcomes:
+        raise MetricError("no cell of the battery is finished, so there is nothing to report")
+    for dataset in sorted({outcome.key.dataset for outcome in outcomes}):
+        description.measure_of(dataset)
+    finished = {(outcome.key, outcome.seed) for outcome in outcomes}
+    for cell in description.unfinished:
+        if (cell.key, cell.seed) in finished:
+            raise MetricError(f"{cell.key}, seed {cell.seed} has an outcome and is said to be unfinished")
+    settings = summarise(outcomes)
+    return BatteryReport(
+        description=description,
+        settings=settings,
+        claims=judge_claims(settings),
+        ranks=rank_methods(settings),
+        n_cells=len(outcomes),
+    )
+
+
+def rank_methods(settings: Sequence[SettingResult]) -> tuple[MethodRank, ...]:
+    """Methods by mean rank over the settings that all of them finished under the same seeds, best first."""
+    methods = sorted({setting.key.method for setting in settings})
+    groups: dict[tuple[CellKey, tuple[int, ...]], dict[str, SettingResult]] = {}
+    for setting in settings:
+        if setting.federated_mse:
+            same = replace(setting.key, method="any")
+            groups.setdefault((same, setting.seeds), {})[setting.key.method] = setting
+    full = [[group[method] for method in methods] for group in groups.values() if len(group) == len(methods)]
+    ranks = np.array([stats.rankdata([np.mean(s.federated_mse) for s in group]) for group in full])
+    found = []
+    for index, method in enumerate(methods):
+        own = [setting for setting in settings if setting.key.method == method]
+        gains = [group[index].gain for group in full]
+        known = [gain.value for gain in gains if not isinstance(gain, Undefined)]
+        found.append(
+            MethodRank(
+                method=method,
+                n_settings=len(full),
+                mean_rank=float(ranks[:, index].mean()) if full else math.nan,
+                n_first=int((ranks[:, index] == 1.0).sum()) if full else 0,
+                mean_gain=float(np.mean(known)) if known else Undefined(reason="no setting has a gain"),
+                n_better=sum(setting.call is Call.BETTER for setting in own),
+                n_worse=sum(setting.call is Call.WORSE for setting in own),
+                n_tested=sum(setting.call is not Call.NOT_TESTED for setting in own),
+            )
+        )
+    return tuple(sorted(found, key=lambda rank: (rank.mean_rank if full else 0.0, rank.method)))

@@ -1,0 +1,172 @@
+"""The battery's report in plain sentences and short texts; every number says what it is."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pharmonia.evaluate.battery import ALTERNATIVES, BASELINES, BatteryArm, CellKey
+from pharmonia.evaluate.battery_stats import Call, OverSeeds, SettingResult
+from pharmonia.evaluate.gain import Undefined
+from pharmonia.evaluate.wording import NO_NUMBER, percent
+
+BATTERY_ARM_MEANING = {
+    BatteryArm.ALONE: "each test row predicted by its owner's own model",
+    BatteryArm.ENSEMBLE: "mean of the partners' own models",
+    BatteryArm.ENSEMBLE_WEIGHTED: "the same, weighted by their errors on validation rows",
+    BatteryArm.DISTILLED: "one model taught by the ensemble on public compounds",
+    BatteryArm.FEDERATED: "one model trained together, data stays with each partner",
+    BatteryArm.POOLED: "all data in one place: the ceiling",
+    BatteryArm.BOOSTED: "gradient-boosted trees on fingerprints, all data in one place",
+    BatteryArm.ADDITIVE: "compound mean plus target mean, all data in one place",
+    BatteryArm.LIGAND_ONLY: "a network that never sees the target, all data in one place",
+    BatteryArm.TARGET_ONLY: "a network that never sees the compound, all data in one place",
+}
+_SHOWN = 4  # settings that a sentence names
+_LISTED = 12  # settings that get a sentence each
+_MAY_VARY = ("dataset", "protocol", "model", "norm")
+
+
+def varying_fields(keys: Sequence[CellKey]) -> tuple[str, ...]:
+    """Of data set, protocol, model and norm those that differ between the settings."""
+    return tuple(name for name in _MAY_VARY if len({getattr(key, name) for key in keys}) > 1)
+
+
+def fixed_text(keys: Sequence[CellKey]) -> str:
+    """What is the same in all settings: ``data set kiba, protocol published, model gin, norm batch``."""
+    varying = varying_fields(keys)
+    words = {"dataset": "data set"}
+    return ", ".join(f"{words.get(n, n)} {getattr(keys[0], n)}" for n in _MAY_VARY if n not in varying)
+
+
+def setting_name(key: CellKey, varying: Sequence[str]) -> str:
+    """A setting in words: ``target, 8 partners, fedavg``, then what else differs between settings."""
+    more = "".join(f", {getattr(key, name)}" for name in varying)
+    return f"{key.scenario}, {partners_text(key.n_partners)}, {key.method}{more}"
+
+
+def partners_text(n_partners: int) -> str:
+    """``1 partner``, ``8 partners``."""
+    return "1 partner" if n_partners == 1 else f"{n_partners} partners"
+
+
+def seeds_text(n_seeds: int) -> str:
+    """``one seed``, ``3 seeds``."""
+    return "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
+
+
+def count_text(n: int, one: str) -> str:
+    """``1 setting``, ``12 settings``."""
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
+
+
+def share_text(mean: OverSeeds | Undefined, *, sign: bool = True) -> str:
+    """``+12 % (+7.0 to +16)``, ``+12 % (one seed)``, or a dash."""
+    if isinstance(mean, Undefined):
+        return NO_NUMBER
+    if mean.half_width is None:
+        return f"{percent(mean.value, sign=sign)} (one seed)"
+    low, high = (percent(value, sign=sign).removesuffix(" %") for value in (mean.low, mean.high))
+    return f"{percent(mean.value, sign=sign)} ({low} to {high})"
+
+
+def mse_text(mean: OverSeeds | None) -> str:
+    """A mean MSE with as many digits as a reader can use, or a dash."""
+    if mean is None:
+        return NO_NUMBER
+    return f"{mean.value:.1f}" if mean.value >= 10 else f"{mean.value:.3f}"
+
+
+def index_text(value: float | None) -> str:
+    """A concordance index or correlation, or a dash."""
+    return NO_NUMBER if value is None else f"{value:.3f}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value: ``0.031``, ``< 0.001``, or a dash."""
+    if p is None:
+        return NO_NUMBER
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def battery_headline(settings: Sequence[SettingResult]) -> str:
+    """The answer in one sentence: how often federating is clearly better, clearly worse, or neither."""
+    calls = Counter(setting.call for setting in settings)
+    n_tested = len(settings) - calls[Call.NOT_TESTED]
+    if n_tested == 0:
+        return (
+            f"No setting can be judged yet: a test needs two seeds and an alternative, and none of "
+            f"{count_text(len(settings), 'setting')} has both."
+        )
+    better, worse, same = calls[Call.BETTER], calls[Call.WORSE], calls[Call.NO_DIFFERENCE]
+    where = f"{better or 'none'} of {count_text(n_tested, 'setting')}"
+    start = f"Federating is clearly better than the best alternative in {where}"
+    return f"{start}, clearly worse in {worse or 'none'}, and not clearly different in {same or 'none'}."
+
+
+def headline_note(settings: Sequence[SettingResult]) -> str:
+    """What a gain is, how it was tested, and what could not be."""
+    n_out = sum(setting.call is Call.NOT_TESTED for setting in settings)
+    note = (
+        "Best alternative: the lowest test MSE of what partners could do without pooling their data "
+        f"({', '.join(arm.value for arm in ALTERNATIVES)}, as far as run), chosen anew under each seed. Clearly: "
+        "paired over seeds, at a 5 % risk of one or more false calls among all settings (Holm)."
+    )
+    return note + (f" Not tested: {count_text(n_out, 'setting')} with one seed or a missing arm." if n_out else "")
+
+
+def where_it_does_not_help(settings: Sequence[SettingResult], varying: Sequence[str]) -> tuple[str, ...]:
+    """Plain sentences: settings where federating is clearly worse, and those where its mean is no better."""
+    worse = sorted((s for s in settings if s.call is Call.WORSE), key=_gain_value)
+    sentences = [
+        f"Clearly worse: {setting_name(s.key, varying)}: gain {share_text(s.gain)} against "
+        f"{s.best_alternative.value if s.best_alternative else 'the best alternative'}."
+        for s in worse[:_LISTED]
+    ]
+    if len(worse) > _LISTED:
+        sentences.append(f"Clearly worse in {len(worse) - _LISTED} more settings; see the table below.")
+    leaning = [s for s in settings if s.call is not Call.WORSE and _gain_value(s) <= 0]
+    if leaning:
+        first = sorted(leaning, key=_gain_value)[:_SHOWN]
+        names = "; ".join(f"{setting_name(s.key, varying)} {share_text(s.gain)}" for s in first)
+        more = f"; and {len(leaning) - _SHOWN} more in the table below" if len(leaning) > _SHOWN else ""
+        sentences.append(f"No better on average, though not clearly worse: {names}{more}.")
+    return tuple(sentences) or ("In no setting is its mean error above that of the best alternative.",)
+
+
+def baseline_sentences(settings: Sequence[SettingResult], varying: Sequence[str]) -> tuple[str, ...]:
+    """For each baseline that ran, in how many settings it beats the federated model, with the worst one named."""
+    sentences = []
+    for arm in BASELINES:
+        pairs = [(s, s.mean_of(arm), s.mean_of(BatteryArm.FEDERATED)) for s in settings]
+        both = [(s, base.mse.value, ours.mse.value) for s, base, ours in pairs if base is not None and ours is not None]
+        if not both:
+            continue
+        wins = [(s, base, ours) for s, base, ours in both if base < ours]
+        text = f"{arm.value} ({BATTERY_ARM_MEANING[arm]}) has the lower mean test MSE in {len(wins)} of {len(both)}"
+        text += " setting" if len(both) == 1 else " settings"
+        if wins:
+            setting, base, ours = max(wins, key=lambda win: win[2] - win[1])
+            name = setting_name(setting.key, varying)
+            text += f", by most in {name}: {base:.3f} against {ours:.3f} federated"
+        sentences.append(f"{text}.")
+    return tuple(sentences)
+
+
+def _gain_value(setting: SettingResult) -> float:
+    return float("inf") if isinstance(setting.gain, Undefined) else setting.gain.value
+
+
+def battery_limits(seeds: Sequence[int]) -> tuple[str, ...]:
+    """What the battery does not show."""
+    return (
+        f"Intervals and tests are over {seeds_text(len(seeds))}: they tell how much sharing out and training again "
+        "would change the figures, not how much other test rows, compounds or targets would.",
+        "Student's t with few seeds assumes nearly normal differences and gives wide intervals. No clear difference is "
+        "not the same as no difference.",
+        "The best alternative is the lowest of several test errors under each seed, which favours the alternative.",
+        "The largest of many gains is an optimistic guess of what one would see again.",
+        "Partners are shares of one data set. Real partners differ more, in assays and in chemistry.",
+        "Distillation and ensembles have the partners exchange models or predictions; what that reveals is not judged "
+        "here.",
+        "Seconds are of the machine named above with all parties on it; bytes are those of the messages, without what "
+        "a network adds.",
+    )
