@@ -181,7 +181,7 @@ class Exporting:
     def __post_init__(self) -> None:
         _require_member("what", self.what, ResourceKind)
         require_digest("content", self.content)
-        if self.recipient != PUBLIC:
+        if type(self.recipient) is not str or self.recipient != PUBLIC:
             require_key_id("recipient", self.recipient)
 
 
