@@ -1,0 +1,324 @@
+"""A partner's own policy: what it grants, until when; it can only narrow what the agreement allows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pharmonia.base.canonical import Json
+from pharmonia.base.errors import AgreementError, DocumentError, TermsError
+from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.agreement_history import check_signature
+from pharmonia.governance.documents import (
+    Fields,
+    document_digest,
+    parse,
+    render,
+    require_digest,
+    require_id,
+    require_same,
+    require_sorted,
+    require_time,
+    time_text,
+    whole_second,
+)
+from pharmonia.governance.documents_signed import (
+    Domain,
+    Signature,
+    require_past,
+    sign_digest,
+    signatures_json,
+    take_signatures,
+)
+from pharmonia.governance.identity import PrivateKey
+from pharmonia.governance.terms import Action, PrivacyBudget, ResourceKind
+from pharmonia.governance.terms_codec import budget_json, take_budget
+
+FORMAT = "pharmonia/policy/v1"
+MAX_SERIAL, MAX_GRANTS = 1_000_000, 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A permission that a data owner gives, on its data sets and on results that they went into.
+
+    Args:
+        partners: Sorted ids; empty for every partner that the agreement allows.
+        actions: Sorted.
+        resources: Sorted kinds.
+        datasets: Sorted commitments of the owner's data sets; empty for all of them.
+        until: Not after that.
+        revoked_at: Not from then on; None while it stands.
+
+    Raises:
+        TermsError: A list that is not sorted, or nothing granted.
+    """
+
+    partners: tuple[str, ...]
+    actions: tuple[Action, ...]
+    resources: tuple[ResourceKind, ...]
+    datasets: tuple[str, ...]
+    until: datetime
+    revoked_at: datetime | None
+
+    def __post_init__(self) -> None:
+        for what in (self.partners, self.actions, self.resources, self.datasets):
+            require_sorted(what, "a grant")
+        if not self.actions or not self.resources:
+            raise TermsError("a grant names an action and a resource; leave the grant out to grant nothing")
+        for partner in self.partners:
+            require_id(partner, "a partner in a grant")
+        for dataset in self.datasets:
+            require_digest(dataset, "a data set in a grant")
+        require_time(self.until, "the end of a grant")
+        if self.revoked_at is not None:
+            require_time(self.revoked_at, "the revocation of a grant")
+
+    def names(self, partner: str, action: Action, resource: ResourceKind, dataset: str) -> bool:
+        """Whether the grant is about this, in time or not."""
+        return (
+            (not self.partners or partner in self.partners)
+            and (not self.datasets or dataset in self.datasets)
+            and action in self.actions
+            and resource in self.resources
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPolicy:
+    """What one data owner allows, within the agreement.
+
+    Args:
+        consortium: Its identifier.
+        partner: The owner's id.
+        serial: From 1; a policy replaces those with smaller serials.
+        issued_at: When it was made.
+        valid_until: After that it grants nothing.
+        min_cohort: Fewest data owners that a plan may train with.
+        secure_aggregation: Whether plans must aggregate securely, even if the agreement does not ask for it.
+        privacy_budget: The most that a run may spend; None for what the agreement says.
+        grants: What is allowed; nothing else is.
+
+    Raises:
+        TermsError: A field that cannot be so.
+    """
+
+    consortium: str
+    partner: str
+    serial: int
+    issued_at: datetime
+    valid_until: datetime
+    min_cohort: int
+    secure_aggregation: bool
+    privacy_budget: PrivacyBudget | None
+    grants: tuple[Grant, ...]
+
+    def __post_init__(self) -> None:
+        require_id(self.consortium, "the consortium of a policy")
+        require_id(self.partner, "the partner of a policy")
+        require_time(self.issued_at, "the time of a policy")
+        require_time(self.valid_until, "the end of a policy")
+        if not 1 <= self.serial <= MAX_SERIAL or self.min_cohort < 2 or len(self.grants) > MAX_GRANTS:
+            raise TermsError(
+                f"{self.name}: expected a serial of 1 to {MAX_SERIAL:,}, a minimum cohort of 2 or more and at most "
+                f"{MAX_GRANTS:,} grants, got {self.serial}, {self.min_cohort} and {len(self.grants)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """For messages: `policy of` and the partner's id."""
+        return f"policy of {self.partner}"
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name this policy."""
+        return document_digest(FORMAT, _policy_json(self))
+
+    def require_fits(self, agreement: Agreement) -> None:
+        """Refuses a policy that asks for more than the agreement gives, which nobody would honour.
+
+        Raises:
+            TermsError: It is of another consortium, names a stranger, or has a limit looser than the agreement's.
+        """
+        terms = agreement.terms
+        where = f"{self.name}, serial {self.serial}: {agreement.name}, version {agreement.version}"
+        if self.consortium != terms.consortium or self.partner not in terms.data_owners:
+            raise TermsError(f"{where} knows no data owner {self.partner} of {self.consortium}; name one of it")
+        strangers = {partner for grant in self.grants for partner in grant.partners} - set(terms.ids)
+        if strangers:
+            raise TermsError(f"{where} does not know {', '.join(sorted(strangers))}; take them out of the grants")
+        if self.min_cohort < terms.min_cohort:
+            raise TermsError(f"{where} asks for {terms.min_cohort} data owners or more; a policy can only raise that")
+        ours, theirs = self.privacy_budget, terms.plan_rules.privacy_budget
+        if ours and theirs and not theirs.covers(ours):
+            raise TermsError(f"{where} gives a smaller privacy budget; a policy can only lower it")
+
+
+def open_policy(agreement: Agreement, partner: str, now: datetime) -> LocalPolicy:
+    """The policy, serial 1, that grants all that the agreement allows, as long as the agreement lasts."""
+    grant = Grant(
+        partners=(),
+        actions=tuple(sorted(Action)),
+        resources=tuple(sorted(ResourceKind)),
+        datasets=(),
+        until=agreement.terms.valid_until,
+        revoked_at=None,
+    )
+    return LocalPolicy(
+        consortium=agreement.terms.consortium,
+        partner=partner,
+        serial=1,
+        issued_at=whole_second(now),
+        valid_until=agreement.terms.valid_until,
+        min_cohort=agreement.terms.min_cohort,
+        secure_aggregation=agreement.terms.plan_rules.secure_aggregation,
+        privacy_budget=None,
+        grants=(grant,),
+    )
+
+
+def with_grants(policy: LocalPolicy, grants: Iterable[Grant], now: datetime) -> LocalPolicy:
+    """The next policy of the same partner, with other grants."""
+    return replace(policy, serial=policy.serial + 1, issued_at=whole_second(now), grants=tuple(grants))
+
+
+def revoke_all(policy: LocalPolicy, now: datetime) -> LocalPolicy:
+    """The next policy of the same partner, with every grant revoked from now on."""
+    at = whole_second(now)
+    return with_grants(policy, (replace(g, revoked_at=g.revoked_at or at) for g in policy.grants), now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedPolicy:
+    """A policy and its owner's signature."""
+
+    policy: LocalPolicy
+    signature: Signature
+
+    def verified(self, agreement: Agreement, now: datetime) -> LocalPolicy:
+        """The policy, if its owner signed it and it fits the agreement.
+
+        Raises:
+            DocumentError: The signature is another partner's, or not over these bytes.
+            AgreementError: By a key that may not sign, or from the future.
+            TermsError: It asks for more than the agreement gives.
+        """
+        policy, document = self.policy, f"{self.policy.name}, serial {self.policy.serial}"
+        require_past([self.signature], now, document)
+        signer = check_signature(agreement, self.signature, Domain.POLICY, policy.digest, document)
+        if signer != policy.partner:
+            raise DocumentError(f"{document} is signed by {signer}; only {policy.partner} may sign it")
+        policy.require_fits(agreement)
+        return policy
+
+
+def sign_policy(policy: LocalPolicy, agreement: Agreement, key: PrivateKey, now: datetime) -> SignedPolicy:
+    """The policy, signed by its owner.
+
+    Raises:
+        AgreementError: The agreement does not know the key as active.
+        DocumentError: The key is another partner's.
+        TermsError: The policy asks for more than the agreement gives.
+    """
+    role = agreement.signing_role(agreement.key(key.public.key_id).partner)
+    signed = SignedPolicy(policy=policy, signature=sign_digest(key, Domain.POLICY, policy.digest, role, now))
+    signed.verified(agreement, now)
+    return signed
+
+
+def newest(policies: Iterable[LocalPolicy], known: LocalPolicy | None) -> LocalPolicy:
+    """The policy with the highest serial of one partner's.
+
+    Args:
+        policies: At least one, all verified, of one partner.
+        known: The newest seen before, if any.
+
+    Raises:
+        AgreementError: Only older ones than the known one: a replay.
+        DocumentError: Two different ones have one serial.
+    """
+    found = max(policies, key=lambda policy: policy.serial)
+    for other in [*policies, *([known] if known else [])]:
+        if other.serial > found.serial:
+            raise AgreementError(f"{found.name}: serial {found.serial} was replaced by {other.serial}; use that one")
+        if other.serial == found.serial and other.digest != found.digest:
+            raise DocumentError(f"{found.name}: two policies have serial {found.serial}; ask {found.partner} for one")
+    return found
+
+
+def encode_policy(signed: SignedPolicy) -> bytes:
+    """The policy's file."""
+    return render(_document(signed))
+
+
+def _document(signed: SignedPolicy) -> Json:
+    return {"format": FORMAT, "body": _policy_json(signed.policy), "signatures": signatures_json([signed.signature])}
+
+
+def decode_policy(content: bytes, where: str) -> SignedPolicy:
+    """The policy in a file; `SignedPolicy.verified` says whether it counts.
+
+    Raises:
+        DocumentError: Not byte for byte what was written.
+        TermsError: Fields that cannot be so.
+    """
+    fields = parse(content, FORMAT, where)
+    policy, signatures = _take_policy(fields.inner("body")), take_signatures(fields)
+    fields.done()
+    if len(signatures) != 1:
+        raise DocumentError(f"{where}: a policy has one signature, its owner's; got {len(signatures)}")
+    signed = SignedPolicy(policy=policy, signature=signatures[0])
+    require_same(content, _document(signed), where)
+    return signed
+
+
+def _policy_json(policy: LocalPolicy) -> Json:
+    return {
+        "consortium": policy.consortium,
+        "partner": policy.partner,
+        "serial": policy.serial,
+        "issued_at": time_text(policy.issued_at),
+        "valid_until": time_text(policy.valid_until),
+        "min_cohort": policy.min_cohort,
+        "secure_aggregation": policy.secure_aggregation,
+        "privacy_budget": budget_json(policy.privacy_budget),
+        "grants": [
+            {
+                "partners": list(grant.partners),
+                "actions": [action.value for action in grant.actions],
+                "resources": [kind.value for kind in grant.resources],
+                "datasets": list(grant.datasets),
+                "until": time_text(grant.until),
+                "revoked_at": None if grant.revoked_at is None else time_text(grant.revoked_at),
+            }
+            for grant in policy.grants
+        ],
+    }
+
+
+def _take_policy(fields: Fields) -> LocalPolicy:
+    policy = LocalPolicy(
+        consortium=fields.text("consortium"),
+        partner=fields.text("partner"),
+        serial=fields.integer("serial"),
+        issued_at=fields.time("issued_at"),
+        valid_until=fields.time("valid_until"),
+        min_cohort=fields.integer("min_cohort"),
+        secure_aggregation=fields.flag("secure_aggregation"),
+        privacy_budget=take_budget(fields, "privacy_budget"),
+        grants=tuple(_grant(inner) for inner in fields.inners("grants")),
+    )
+    fields.done()
+    return policy
+
+
+def _grant(fields: Fields) -> Grant:
+    grant = Grant(
+        partners=fields.texts("partners"),
+        actions=fields.choices("actions", Action),
+        resources=fields.choices("resources", ResourceKind),
+        datasets=fields.texts("datasets"),
+        until=fields.time("until"),
+        revoked_at=None if fields.is_null("revoked_at") else fields.time("revoked_at"),
+    )
+    fields.done()
+    return grant
