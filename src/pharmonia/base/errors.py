@@ -157,3 +157,61 @@ class AgreementError(ConsortiumError):
 
 class RefusedError(ConsortiumError):
     """The agreement, the plan or a partner's own policy does not allow it; names document, version and remedy."""
+
+
+class VerificationError(EvidenceError):
+    """A ledger does not verify; the first family of checks that failed owns the exit code."""
+
+
+class LedgerFormError(VerificationError):
+    """Lines of a ledger, or checkpoints, are not in canonical form."""
+
+    exit_code = 41
+
+
+class LedgerSignatureError(VerificationError):
+    """Entries are not signed by keys that were active."""
+
+    exit_code = 42
+
+
+class LedgerOrderError(VerificationError):
+    """Entries are missing, repeated, out of order or at impossible times."""
+
+    exit_code = 43
+
+
+class LedgerTreeError(VerificationError):
+    """Entries do not hash to the roots of the checkpoints, or the checkpoints do not cover them."""
+
+    exit_code = 44
+
+
+class LedgerThresholdError(VerificationError):
+    """Checkpoints or agreement versions lack signatures of enough partners."""
+
+    exit_code = 45
+
+
+class LedgerApprovalError(VerificationError):
+    """Rounds ran without a plan that their contributors had approved."""
+
+    exit_code = 46
+
+
+class LedgerPermissionError(VerificationError):
+    """Somebody did what neither its role nor the agreement allows."""
+
+    exit_code = 47
+
+
+class DeliveredModelError(VerificationError):
+    """A delivered model is not one that the ledger shows being handed over."""
+
+    exit_code = 48
+
+
+class ReportedFigureError(VerificationError):
+    """A report is not the one that the ledger names, or its figures are others."""
+
+    exit_code = 49
