@@ -12,9 +12,10 @@ from scipy import stats
 from battery_cases import made_up_battery, made_up_cell, made_up_key, three_arms
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
-from pharmonia.evaluate.battery_claims import Answer, Finding, balanced, judge_claims, judge_gain, judge_growth
+from pharmonia.evaluate.battery_claims import Answer, Finding, judge_claims, judge_gain, judge_growth
 from pharmonia.evaluate.battery_claims import judge_ownership as ownership
 from pharmonia.evaluate.battery_report import rank_methods
+from pharmonia.evaluate.battery_scenarios import balanced, gains_by_scenario, needed_signal
 from pharmonia.evaluate.battery_stats import (
     Call,
     OverSeeds,
@@ -300,3 +301,33 @@ def test_a_whole_battery_is_judged_in_a_moment() -> None:
     assert len(settings) == len(outcomes) // 3
     p = [setting.p for setting in settings if setting.p is not None]
     assert tuple(s.p_adjusted for s in settings) == holm_adjusted(p)
+
+
+def test_the_gain_of_a_scenario_is_a_mean_over_partner_counts_under_each_seed() -> None:
+    def error(key: CellKey, seed: int) -> float:
+        return 0.3 * (1 - {2: 0.1, 4: 0.3}[key.n_partners] - 0.02 * seed)
+
+    keys = [made_up_key("target", n, method) for n in (2, 4) for method in ("fedavg", "fedprox")]
+    results = gains_by_scenario(battery(error, *keys))
+    assert [(result.key.method, result.n_partners) for result in results] == [("fedavg", (2, 4)), ("fedprox", (2, 4))]
+    assert results[0].gain.value == pytest.approx(0.2 + 0.02)
+    p = stats.ttest_1samp([0.2, 0.22, 0.24], 0.0).pvalue
+    assert results[0].p_adjusted == pytest.approx(2 * p)
+    assert results[0].call is Call.BETTER
+
+
+def test_a_number_of_partners_without_every_seed_is_left_out_of_the_mean() -> None:
+    cells = [made_up_cell(made_up_key(n_partners=n), s, three_arms(0.2)) for n in (2, 4) for s in (0, 1, 2)]
+    cells.append(made_up_cell(made_up_key(n_partners=8), 0, three_arms(0.1)))
+    (result,) = gains_by_scenario(summarise(cells))
+    assert (result.n_partners, result.n_left_out, result.gain.n_seeds) == ((2, 4), 1, 3)
+    (lonely,) = gains_by_scenario(summarise(cells[-1:]))
+    assert lonely.call is Call.NOT_TESTED
+
+
+def test_the_signal_that_holms_first_step_needs_is_named_exactly() -> None:
+    values = np.array([-1.0, 0.0, 1.0])  # mean 0, standard deviation 1
+    at = needed_signal(90, 3)
+    for shift, clear in ((at * 1.001, True), (at * 0.999, False)):
+        p = stats.ttest_1samp(values + shift, 0.0).pvalue
+        assert (holm_adjusted([float(p), *[1.0] * 89])[0] < 0.05) is clear

@@ -15,6 +15,7 @@ import numpy as np
 
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import CellKey
+from pharmonia.evaluate.battery_scenarios import balanced
 from pharmonia.evaluate.battery_stats import ALPHA, OverSeeds, SettingResult, holm_over_tests, over_seeds, t_test
 from pharmonia.evaluate.battery_wording import count_text, setting_name, share_text, varying_fields
 from pharmonia.evaluate.gain import Undefined
@@ -198,21 +199,6 @@ def _change_against_iid(errors: Errors, dataset: str, scenario: str) -> tuple[li
     return [
         float(np.mean([errors[key][seed] / errors[twins[key]][seed] - 1.0 for key in kept])) for seed in seeds
     ], len(kept)
-
-
-def balanced(seeds_of: Mapping[CellKey, frozenset[int]]) -> tuple[list[CellKey], list[int]]:
-    """The settings and seeds to average over, such that every kept setting has every kept seed.
-
-    Otherwise a seed's mean would be over other settings than another's. Of the settings' own sets of seeds, the
-    one is kept that leaves the most settings times degrees of freedom; the rest waits until it is finished.
-    """
-    best: tuple[tuple[int, int], list[CellKey], list[int]] = ((0, 0), [], [])
-    for seeds in sorted(set(seeds_of.values()), key=sorted):
-        keys = [key for key, own in seeds_of.items() if seeds <= own]
-        worth = (len(keys) * (len(seeds) - 1), len(keys))
-        if seeds and worth > best[0]:
-            best = (worth, keys, sorted(seeds))
-    return best[1], best[2]
 
 
 def _ownership_sentence(effects: Sequence[Effect], answer: Answer) -> str:

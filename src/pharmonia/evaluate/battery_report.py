@@ -11,6 +11,7 @@ from scipy import stats
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
 from pharmonia.evaluate.battery_claims import ClaimResult, judge_claims
+from pharmonia.evaluate.battery_scenarios import ScenarioResult, gains_by_scenario
 from pharmonia.evaluate.battery_stats import Call, SettingResult, summarise
 from pharmonia.evaluate.gain import Undefined
 
@@ -123,6 +124,7 @@ class BatteryReport:
 
     description: BatteryDescription
     settings: tuple[SettingResult, ...]  # in reading order
+    scenarios: tuple[ScenarioResult, ...]  # in reading order
     claims: tuple[ClaimResult, ...]
     ranks: tuple[MethodRank, ...]  # best first
     n_cells: int  # finished
@@ -174,6 +176,7 @@ def build_battery_report(outcomes: Sequence[CellOutcome], description: BatteryDe
     return BatteryReport(
         description=description,
         settings=settings,
+        scenarios=gains_by_scenario(settings),
         claims=judge_claims(settings),
         ranks=rank_methods(settings),
         n_cells=len(outcomes),

@@ -140,6 +140,7 @@ class SettingResult:
     scores: tuple[ArmMean, ...]  # in the order of `BatteryArm`; arms that ran under every seed
     federated_mse: tuple[float, ...]  # one per seed; empty without a federated arm
     best_alternative: BatteryArm | None  # with the lowest mean MSE
+    seed_gains: tuple[float, ...]  # one per seed; empty where the gain is undefined
     gain: OverSeeds | Undefined  # 1 - federated / min(alternatives), the minimum taken under each seed
     p: float | None  # of a gain of zero; None: not tested
     p_adjusted: float | None  # by Holm over all tested settings of the battery
@@ -154,11 +155,16 @@ class SettingResult:
     @property
     def call(self) -> Call:
         """The verdict at a family-wise error of 5 %."""
-        if self.p_adjusted is None or isinstance(self.gain, Undefined):
-            return Call.NOT_TESTED
-        if self.p_adjusted >= ALPHA:
-            return Call.NO_DIFFERENCE
-        return Call.BETTER if self.gain.value > 0 else Call.WORSE
+        return call_of(self.gain, self.p_adjusted)
+
+
+def call_of(gain: OverSeeds | Undefined, p_adjusted: float | None) -> Call:
+    """The verdict on a gain whose p-value is corrected for all tests of its family."""
+    if p_adjusted is None or isinstance(gain, Undefined):
+        return Call.NOT_TESTED
+    if p_adjusted >= ALPHA:
+        return Call.NO_DIFFERENCE
+    return Call.BETTER if gain.value > 0 else Call.WORSE
 
 
 def summarise(outcomes: Sequence[CellOutcome]) -> tuple[SettingResult, ...]:
@@ -229,6 +235,7 @@ def _result(
         scores=scores,
         federated_mse=() if any(map(math.isnan, federated)) else tuple(federated),
         best_alternative=min(alternatives, key=lambda score: score.mse.value).arm if alternatives else None,
+        seed_gains=() if isinstance(gains, Undefined) else tuple(gains),
         gain=gains if isinstance(gains, Undefined) else over_seeds(gains),
         p=p,
         p_adjusted=p_adjusted,

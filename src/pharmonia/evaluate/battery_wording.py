@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pharmonia.evaluate.battery import ALTERNATIVES, BASELINES, BatteryArm, CellKey
+from pharmonia.evaluate.battery_scenarios import ScenarioResult, needed_signal
 from pharmonia.evaluate.battery_stats import Call, OverSeeds, SettingResult
 from pharmonia.evaluate.gain import Undefined
 from pharmonia.evaluate.wording import NO_NUMBER, percent
@@ -102,14 +103,21 @@ def battery_headline(settings: Sequence[SettingResult]) -> str:
     return f"{start}, clearly worse in {worse or 'none'}, and not clearly different in {same or 'none'}."
 
 
-def headline_note(settings: Sequence[SettingResult]) -> str:
-    """What a gain is, how it was tested, and what could not be."""
-    n_out = sum(setting.call is Call.NOT_TESTED for setting in settings)
+def headline_note(settings: Sequence[SettingResult], scenarios: Sequence[ScenarioResult]) -> str:
+    """What comes out over numbers of partners, what a gain is, how it was tested, and what could not be."""
+    calls = Counter(scenario.call for scenario in scenarios)
+    n_tested = len(scenarios) - calls[Call.NOT_TESTED]
     note = (
         "Best alternative: the lowest test MSE of what partners could do without pooling their data "
         f"({', '.join(arm.value for arm in ALTERNATIVES)}, as far as run), chosen anew under each seed. Clearly: "
-        "paired over seeds, at a 5 % risk of one or more false calls among all settings (Holm)."
+        "paired over seeds, at a 5 % risk of one or more false calls among all (Holm)."
     )
+    if n_tested:
+        note = (
+            f"Averaged over numbers of partners, it is clearly better in {calls[Call.BETTER] or 'none'} and clearly "
+            f"worse in {calls[Call.WORSE] or 'none'} of {count_text(n_tested, 'pair')} of scenario and method. {note}"
+        )
+    n_out = sum(setting.call is Call.NOT_TESTED for setting in settings)
     return note + (f" Not tested: {count_text(n_out, 'setting')} with one seed or a missing arm." if n_out else "")
 
 
@@ -155,10 +163,20 @@ def _gain_value(setting: SettingResult) -> float:
     return float("inf") if isinstance(setting.gain, Undefined) else setting.gain.value
 
 
-def battery_limits(seeds: Sequence[int]) -> tuple[str, ...]:
+def battery_limits(settings: Sequence[SettingResult]) -> tuple[str, ...]:
     """What the battery does not show."""
+    n_seeds = max(len(setting.seeds) for setting in settings)
+    n_tests = sum(setting.p is not None for setting in settings)
+    power = []
+    if n_tests:
+        power.append(
+            f"With {seeds_text(n_seeds)} and {count_text(n_tests, 'tested setting')}, the first gain of a single "
+            f"setting to be called clear must be {needed_signal(n_tests, n_seeds):.1f} times its standard deviation "
+            f"over seeds; with {n_seeds + 2} seeds, {needed_signal(n_tests, n_seeds + 2):.1f} times."
+        )
     return (
-        f"Intervals and tests are over {seeds_text(len(seeds))}: they tell how much sharing out and training again "
+        *power,
+        f"Intervals and tests are over {seeds_text(n_seeds)}: they tell how much sharing out and training again "
         "would change the figures, not how much other test rows, compounds or targets would.",
         "Student's t with few seeds assumes nearly normal differences and gives wide intervals. No clear difference is "
         "not the same as no difference.",
@@ -169,4 +187,18 @@ def battery_limits(seeds: Sequence[int]) -> tuple[str, ...]:
         "here.",
         "Seconds are of the machine named above with all parties on it; bytes are those of the messages, without what "
         "a network adds.",
+    )
+
+
+def rows_sentence(settings: Sequence[SettingResult]) -> str:
+    """A warning where settings of one data set and protocol have other numbers of test rows; else empty."""
+    rows: dict[tuple[str, str], set[int]] = {}
+    for setting in settings:
+        rows.setdefault((setting.key.dataset, setting.key.protocol), set()).update(setting.n_test)
+    names = [f"{dataset} {protocol}" for (dataset, protocol), counts in rows.items() if len(counts) > 1]
+    if not names:
+        return ""
+    return (
+        f"Settings of {', '.join(names)} are tested on different numbers of rows, so claims that compare one setting "
+        "with another compare errors on rows that are not all the same. Within a setting, all arms share their rows."
     )
