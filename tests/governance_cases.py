@@ -7,8 +7,19 @@ from functools import cache
 
 from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey
 from pharmonia.governance.agreement_history import AgreementHistory, propose, sign_proposed
-from pharmonia.governance.identity import PrivateKey
+from pharmonia.governance.identity import CommitmentKey, PrivateKey
+from pharmonia.governance.plan import (
+    Delivery,
+    PlanDataset,
+    RunPlan,
+    SecureTerms,
+    Setting,
+    SignedPlan,
+    Tier,
+    approve,
+)
 from pharmonia.governance.terms import (
+    CodeIdentity,
     Credit,
     Partner,
     PlanRules,
@@ -109,3 +120,51 @@ def amended() -> AgreementHistory:
     """Both versions, the second signed by just enough: three of the old keys, three of the new."""
     keys = [key_of("acme"), key_of("borealis"), key_of("cygnus"), key_of("borealis", 1)]
     return sign_all(propose(founded(), second_version()), keys, NOW + timedelta(days=30))
+
+
+CODE = CodeIdentity(package="1a" * 32, environment="2b" * 32)
+COMMITMENTS = {partner: CommitmentKey(partner.encode().ljust(32)).commit("aurora", "cd" * 32) for partner in OWNERS}
+
+
+def plan_under(agreement: Agreement) -> RunPlan:
+    """Three data owners train two rounds."""
+    return RunPlan(
+        consortium="aurora",
+        agreement_version=agreement.version,
+        agreement=agreement.digest,
+        name="kinases",
+        version=1,
+        valid_until=END - timedelta(days=100),
+        coordinator="dynamo",
+        datasets=tuple(PlanDataset(partner=partner, commitment=COMMITMENTS[partner]) for partner in OWNERS),
+        recipe="3c" * 32,
+        reference_set=None,
+        model="graphdta",
+        model_settings=(Setting(name="norm", value="layer"),),
+        method="fedavg",
+        method_settings=(
+            Setting(name="batch-size", value=128),
+            Setting(name="learning-rate", value=5e-4),
+            Setting(name="split", value="random"),
+        ),
+        n_rounds=2,
+        seed=7,
+        aggregation=SecureTerms(
+            required=True, n_colluders=1, ring_degree=10, tier=Tier.COMMIT_THEN_MASK, weight_bits=16
+        ),
+        privacy_budget=PrivacyBudget(epsilon=4.0, delta=1e-6),
+        code=CODE,
+        metrics=("ci", "mse"),
+        deliveries=(
+            Delivery(what=ResourceKind.REPORT, partners=(*OWNERS, "eagle")),
+            Delivery(what=ResourceKind.SHARED_TRUNK, partners=OWNERS),
+        ),
+    )
+
+
+def approved(plan: RunPlan, agreement: Agreement, partners: Sequence[str] = OWNERS) -> SignedPlan:
+    """The plan, approved by those partners."""
+    signed = SignedPlan(plan=plan, signatures=())
+    for partner in partners:
+        signed = approve(signed, agreement, key_of(partner), NOW)
+    return signed

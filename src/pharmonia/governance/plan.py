@@ -100,7 +100,7 @@ class Setting:
         require_id(self.name, "a setting")
         if isinstance(self.value, str):
             require_text(self.value, f"the setting {self.name}", MAX_TEXT)
-        elif not isfinite(self.value) or abs(self.value) > 2**53:
+        elif abs(self.value) > 2**53 or not isfinite(self.value):
             raise TermsError(f"the setting {self.name} must be finite and at most 2^53, got {self.value}")
 
 
