@@ -38,7 +38,7 @@ def grown(entries: list[Entry]) -> tuple[Head, Nodes]:
 
 
 def checkpoint_of(tree: Frontier, *, ledger: str = LEDGER, at: datetime = AT) -> Checkpoint:
-    return Checkpoint(ledger=ledger, size=tree.size, root=tree.root.hex(), at=at)
+    return Checkpoint(ledger=ledger, size=tree.size, root=tree.root.hex(), at=at, previous=None)
 
 
 def test_an_entry_has_its_golden_bytes_and_comes_back() -> None:

@@ -148,7 +148,7 @@ def test_constructors_refuse_what_the_decoder_refuses(kind: str) -> None:
 
 @given(text=st.text(max_size=200))
 def test_a_field_of_text_holds_digests_key_ids_and_words_of_closed_lists_only(text: str) -> None:
-    words = {*RefusalCode, *ResourceKind, *FailureCode, *Revocable, *FigureName, "public"}
+    words = {*RefusalCode, *ResourceKind, *FailureCode, *Revocable, *FigureName, "public", "outside"}
     is_metadata = text in words or (len(text) in (19, 64) and set(text.removeprefix("pk-")) <= set("0123456789abcdef"))
     for kind, event in EXAMPLES.items():
         for place in leaves(json.loads(canonical_json(encode_event(event)))):

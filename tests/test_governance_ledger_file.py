@@ -31,8 +31,11 @@ def entries(n: int) -> list[Entry]:
     return [entry(number) for number in range(n)]
 
 
-def checkpoint_of(head: Head) -> SignedCheckpoint:
-    return sign_checkpoint(Checkpoint(ledger=LEDGER, size=head.tree.size, root=head.tree.root.hex(), at=AT), ALPHA)
+def checkpoint_of(head: Head, previous: SignedCheckpoint | None = None) -> SignedCheckpoint:
+    before = None if previous is None else previous.checkpoint.digest
+    return sign_checkpoint(
+        Checkpoint(ledger=LEDGER, size=head.tree.size, root=head.tree.root.hex(), at=AT, previous=before), ALPHA
+    )
 
 
 def tree_of(n: int) -> Head:
@@ -58,7 +61,7 @@ def test_proofs_are_read_from_the_folder(tmp_path: Path) -> None:
         ledger.append(everything[:13])
         old = checkpoint_of(ledger.head)
         ledger.append(everything[13:])
-        new = checkpoint_of(ledger.head)
+        new = checkpoint_of(ledger.head, old)
         ledger.append_checkpoint(old)
         ledger.append_checkpoint(new)
         nodes = StoredHashes(tmp_path)
@@ -186,11 +189,14 @@ def test_entries_that_a_checkpoint_has_seen_cannot_vanish(tmp_path: Path) -> Non
 def test_a_checkpoint_of_another_state_is_not_appended(tmp_path: Path) -> None:
     with open_ledger(tmp_path, LEDGER) as ledger:
         ledger.append(entries(5))
-        ledger.append_checkpoint(checkpoint_of(tree_of(4)))
+        first = checkpoint_of(tree_of(4))
+        ledger.append_checkpoint(first)
         with pytest.raises(LedgerError, match="entries are missing"):
             ledger.append_checkpoint(checkpoint_of(tree_of(6)))
-        with pytest.raises(LedgerError, match="follows on a larger one"):
-            ledger.append_checkpoint(checkpoint_of(tree_of(3)))
+        with pytest.raises(LedgerError, match="does not follow on the last, of 4"):
+            ledger.append_checkpoint(checkpoint_of(tree_of(3), first))
+        with pytest.raises(LedgerError, match="does not follow on the last, of 4"):
+            ledger.append_checkpoint(checkpoint_of(tree_of(5)))
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

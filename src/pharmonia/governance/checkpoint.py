@@ -1,10 +1,11 @@
 """A ledger's state at one size, signed by the coordinator and cross-signed by partners."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pharmonia.base.canonical import canonical_json
+from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import EventError, LedgerError
 from pharmonia.governance.events import require_digest, require_key_id, require_number
 from pharmonia.governance.identity import SIGNATURE_BYTES, PrivateKey, PublicKey
@@ -24,6 +25,7 @@ class Checkpoint:
         size: Entries, at least 1.
         root: Of the tree of those entries, 64 hexadecimal digits.
         at: By the coordinator's clock; UTC, whole seconds.
+        previous: Digest of the checkpoint before, so that none can be taken out unseen; None for the first.
 
     Raises:
         EventError: A field that no checkpoint has.
@@ -33,16 +35,24 @@ class Checkpoint:
     size: int
     root: str
     at: datetime
+    previous: str | None
 
     def __post_init__(self) -> None:
         require_digest("ledger", self.ledger)
         require_number("size", self.size, 1, MAX_LEAVES)
         require_digest("root", self.root)
         require_time(self.at)
+        if self.previous is not None:
+            require_digest("previous", self.previous)
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name this checkpoint, whoever signed it."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; what signatures are over."""
-        return canonical_json({"ledger": self.ledger, "size": self.size, "root": self.root, "at": write_time(self.at)})
+        return canonical_json(_fields(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +94,8 @@ class SignedCheckpoint:
 
     def to_line(self) -> bytes:
         """Canonical JSON, without the end of the line."""
-        one = self.checkpoint
-        return canonical_json(
-            {
-                "ledger": one.ledger,
-                "size": one.size,
-                "root": one.root,
-                "at": write_time(one.at),
-                "signatures": [{"key": s.key, "signature": s.signature.hex()} for s in self.signatures],
-            }
-        )
+        signatures: list[Json] = [{"key": one.key, "signature": one.signature.hex()} for one in self.signatures]
+        return canonical_json({**_fields(self.checkpoint), "signatures": signatures})
 
     def signed_also_by(self, key: PrivateKey) -> "SignedCheckpoint":
         """The checkpoint with one more signature, in place of an earlier one of the same key."""
@@ -147,6 +149,7 @@ def decode_checkpoint(line: bytes) -> SignedCheckpoint:
                 size=size,
                 root=text_field(body, "root"),
                 at=read_time(text_field(body, "at")),
+                previous=None if body.get("previous") is None else text_field(body, "previous"),
             ),
             signatures=tuple(_cosignature(one) for one in signatures),
         )
@@ -155,6 +158,16 @@ def decode_checkpoint(line: bytes) -> SignedCheckpoint:
     if signed.to_line() != line:
         raise LedgerError("a checkpoint is not in canonical form, or has fields that none has")
     return signed
+
+
+def _fields(checkpoint: Checkpoint) -> dict[str, Json]:
+    return {
+        "ledger": checkpoint.ledger,
+        "size": checkpoint.size,
+        "root": checkpoint.root,
+        "at": write_time(checkpoint.at),
+        "previous": checkpoint.previous,
+    }
 
 
 def _cosignature(value: object) -> Cosignature:

@@ -18,6 +18,7 @@ MAX_NUMBER = 2**31 - 1
 MAX_CONTRIBUTORS = 255  # as many as one secure sum has
 MAX_TEN_THOUSANDTHS = 10_000_000
 PUBLIC = "public"
+OUTSIDE = "outside"  # of the consortium
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY_ID = re.compile(r"pk-[0-9a-f]{16}")
@@ -176,12 +177,12 @@ class Exporting:
 
     what: ResourceKind
     content: str  # digest
-    recipient: str  # key id, or "public"
+    recipient: str  # key id, "outside" or "public"
 
     def __post_init__(self) -> None:
         _require_member("what", self.what, ResourceKind)
         require_digest("content", self.content)
-        if type(self.recipient) is not str or self.recipient != PUBLIC:
+        if type(self.recipient) is not str or self.recipient not in (OUTSIDE, PUBLIC):
             require_key_id("recipient", self.recipient)
 
 

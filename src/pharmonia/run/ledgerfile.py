@@ -68,12 +68,13 @@ class LedgerFile:
         """Append a checkpoint of this ledger; on the disk when this returns.
 
         Raises:
-            LedgerError: It is not the state of this ledger at its size, or older than the last.
+            LedgerError: It is not the state of this ledger at its size, or does not follow on the last.
             InputError: As `append`.
         """
         _require_state(signed, self._head, StoredHashes(self._folder))
-        if self._last is not None and signed.checkpoint.size < self._last.checkpoint.size:
-            raise LedgerError(f"a checkpoint of size {signed.checkpoint.size} follows on a larger one")
+        size, last = (0, None) if self._last is None else (self._last.checkpoint.size, self._last.checkpoint.digest)
+        if signed.checkpoint.size < size or signed.checkpoint.previous != last:
+            raise LedgerError(f"a checkpoint of size {signed.checkpoint.size} does not follow on the last, of {size}")
         _append_durably(self._folder / CHECKPOINTS, signed.to_line() + b"\n")
         self._last = signed
 

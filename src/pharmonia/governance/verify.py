@@ -1,0 +1,233 @@
+"""Verification of a ledger: one pass, offline, in memory that does not grow with the ledger."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+from pharmonia.base.errors import AgreementError, LedgerError
+from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
+from pharmonia.governance.events import Evaluated, Event, Exporting, RecordedFigure
+from pharmonia.governance.ledger import Entry, decode_entry
+from pharmonia.governance.merkle import Frontier, leaf_hash
+from pharmonia.governance.terms import ResourceKind, Role
+from pharmonia.governance.verify_report import figures_of
+from pharmonia.governance.verify_result import Check, Findings, VerificationResult
+from pharmonia.governance.verify_rules import Rules, Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What an auditor holds in its hands besides the ledger.
+
+    Args:
+        model_digest: SHA-256 of the file of the delivered model; None if none is to be checked.
+        report: The bytes of the report's results.json; None if none is to be checked.
+        checkpoints: That partners kept, so that a ledger cut short, or another history, is found out.
+    """
+
+    model_digest: str | None = None
+    report: bytes | None = None
+    checkpoints: tuple[SignedCheckpoint, ...] = ()
+
+
+def verify_ledger(
+    lines: Iterable[bytes],
+    checkpoint_lines: Iterable[bytes],
+    versions: Sequence[Agreement],
+    delivered: Delivered,
+    now: datetime,
+) -> VerificationResult:
+    """What was checked and found; nothing a ledger holds makes it raise.
+
+    Args:
+        lines: Of the ledger, with their ends; read once.
+        checkpoint_lines: Of its checkpoints, with their ends.
+        versions: All accepted versions of the agreement, oldest first, as `AgreementHistory` checked them.
+        delivered: What else is to be checked.
+        now: Against which times are held.
+
+    Raises:
+        AgreementError: No version is accepted.
+        InputError: The report is not the results of a comparison.
+    """
+    if not versions:
+        raise AgreementError("the agreement has no version that enough partners signed; ask for a signed one")
+    one_pass = _Pass([Version.of(agreement) for agreement in versions], delivered, now)
+    one_pass.take_checkpoints(checkpoint_lines)
+    for line in lines:
+        one_pass.take(line)
+    return one_pass.finish()
+
+
+class _Pass:
+    """The state of one pass."""
+
+    def __init__(self, versions: Sequence[Version], delivered: Delivered, now: datetime) -> None:
+        self.ledger = versions[0].agreement.digest
+        self.findings = Findings()
+        self.rules = Rules(versions=versions, now=now, findings=self.findings)
+        self.tree = Frontier()
+        self.delivered = delivered
+        self.report_digest = None if delivered.report is None else hashlib.sha256(delivered.report).hexdigest()
+        self.report_figures = () if delivered.report is None else figures_of(delivered.report)
+        self.n_by_key: dict[str, int] = {}
+        self.n_events = 0
+        self.pending: list[tuple[SignedCheckpoint, bool]] = []  # largest first; whether it is the ledger's own
+        self.largest_own = 0
+        self.was_handed_over = False
+        self.recorded: tuple[RecordedFigure, ...] | None = None
+
+    def take_checkpoints(self, lines: Iterable[bytes]) -> None:
+        own = list[SignedCheckpoint]()
+        for number, line in enumerate(lines, 1):
+            self.findings.count(Check.LINES)
+            try:
+                own.append(decode_checkpoint(_without_end(line)))
+            except LedgerError as error:
+                self.findings.add(Check.LINES, f"line {number} of the checkpoints", str(error))
+        sizes = [one.checkpoint.size for one in own]
+        previous: str | None = None
+        for one in own:
+            self.findings.count(Check.SEQUENCE)
+            if one.checkpoint.previous != previous:
+                what = "does not name the one before it: one is missing, repeated or moved"
+                self.findings.add(Check.SEQUENCE, f"checkpoint of {one.checkpoint.size}", what)
+            previous = one.checkpoint.digest
+        if sizes != sorted(sizes):
+            self.findings.add(Check.SEQUENCE, "the checkpoints", "are not in the order of their sizes")
+        self.largest_own = max(sizes, default=0)
+        held = self.delivered.checkpoints
+        both = chain(((one, True) for one in own), ((one, False) for one in held))
+        self.pending = sorted(both, key=lambda pair: -pair[0].checkpoint.size)
+
+    def take(self, line: bytes) -> None:
+        where = f"entry {self.tree.size}"
+        self.findings.count(Check.LINES)
+        self.tree, _ = self.tree.append(leaf_hash(line.removesuffix(b"\n")))
+        try:
+            entry = decode_entry(_without_end(line))
+            if entry.ledger != self.ledger:
+                raise LedgerError(f"it is of the ledger {entry.ledger}, not of {self.ledger}")
+        except LedgerError as error:
+            self.findings.add(Check.LINES, where, str(error))
+        else:
+            self._take_entry(entry, where)
+        while self.pending and self.pending[-1][0].checkpoint.size <= self.tree.size:
+            self._take_checkpoint(*self.pending.pop())
+
+    def _take_entry(self, entry: Entry, where: str) -> None:
+        self.n_events += len(entry.events)
+        self.findings.count(Check.SIGNED)
+        version = self.rules.version_for(entry.events)
+        reason = _unsigned(entry, version)
+        if reason:
+            self.findings.add(Check.SIGNED, where, reason)
+            return
+        self._count(entry, where)
+        self.rules.check_time(entry.at, where)
+        author = version.owners[entry.key]
+        for event in entry.events:
+            self.rules.apply(event, author, entry.at, where)
+            self._note(event, where)
+
+    def _count(self, entry: Entry, where: str) -> None:
+        self.findings.count(Check.COUNTED)
+        expected = self.n_by_key.get(entry.key, 0)
+        if entry.number != expected:
+            what = f"number {entry.number} of {entry.key}; {expected} is next: entries are missing, repeated or moved"
+            self.findings.add(Check.COUNTED, where, what)
+        self.n_by_key[entry.key] = entry.number + 1
+
+    def _note(self, event: Event, where: str) -> None:
+        """Take account of what the auditor asked about."""
+        if isinstance(event, Exporting) and event.what is ResourceKind.SHARED_TRUNK:
+            self.was_handed_over |= event.content == self.delivered.model_digest
+        elif isinstance(event, Evaluated) and event.results == self.report_digest:
+            self.recorded = event.figures
+            if event.figures != self.report_figures:
+                what = f"records {_text(event.figures)} for the report, which says {_text(self.report_figures)}"
+                self.findings.add(Check.REPORT, where, what)
+
+    def _take_checkpoint(self, signed: SignedCheckpoint, is_own: bool) -> None:
+        checkpoint = signed.checkpoint
+        where = f"checkpoint of {checkpoint.size}{'' if is_own else ' that a partner kept'}"
+        self.findings.count(Check.ROOTS)
+        if (checkpoint.ledger, checkpoint.root) != (self.ledger, self.tree.root.hex()):
+            what = (
+                f"states {checkpoint.ledger} and root {checkpoint.root}; the entries have root {self.tree.root.hex()}"
+            )
+            self.findings.add(Check.ROOTS, where, what)
+        self.rules.check_not_ahead(checkpoint.at, where)
+        self._check_signers(signed, where, needs_all=is_own)
+
+    def _check_signers(self, signed: SignedCheckpoint, where: str, *, needs_all: bool) -> None:
+        self.findings.count(Check.CROSS_SIGNED)
+        version = self.rules.version
+        false = signed.false_signatures(version.keys)
+        if false:
+            self.findings.add(Check.CROSS_SIGNED, where, f"signatures that no active key made: {', '.join(false)}")
+        signers = {version.owners[one.key] for one in signed.signatures if one.key not in false}
+        if not any(Role.COORDINATOR in version.roles[signer] for signer in signers):
+            self.findings.add(Check.CROSS_SIGNED, where, "is not signed by the coordinator")
+        threshold = version.agreement.terms.thresholds.checkpoint
+        if needs_all and len(signers) < threshold:
+            self.findings.add(Check.CROSS_SIGNED, where, f"{len(signers)} partners signed; {threshold} must")
+
+    def finish(self) -> VerificationResult:
+        self._check_coverage()
+        if self.delivered.model_digest is not None:
+            self.findings.count(Check.MODEL)
+            if not self.was_handed_over:
+                what = f"nobody recorded handing over the model {self.delivered.model_digest}"
+                self.findings.add(Check.MODEL, "the model", what)
+        if self.report_digest is not None:
+            self.findings.count(Check.REPORT)
+            if self.recorded is None:
+                self.findings.add(Check.REPORT, "the report", f"nobody recorded results {self.report_digest}")
+        return VerificationResult(
+            ledger=self.ledger,
+            n_entries=self.tree.size,
+            n_events=self.n_events,
+            root=self.tree.root.hex(),
+            tallies=self.findings.tallies(),
+            findings=tuple(self.findings.kept),
+        )
+
+    def _check_coverage(self) -> None:
+        self.findings.count(Check.COVERED)
+        if self.rules.n_adopted == 0:
+            self.findings.add(Check.AGREED, "the ledger", "no entry puts the agreement in force")
+        for signed, is_own in self.pending:
+            where = f"checkpoint of {signed.checkpoint.size}{'' if is_own else ' that a partner kept'}"
+            what = f"the ledger has {self.tree.size} entries: it was cut short, or is another history"
+            self.findings.add(Check.COVERED, where, what)
+        n_left = self.tree.size - self.largest_own
+        if n_left > 0:
+            what = f"{n_left} entries follow on the last checkpoint; ask for a new one"
+            self.findings.add(Check.COVERED, "the ledger", what)
+
+
+def _unsigned(entry: Entry, version: Version) -> str:
+    """Why an entry is not signed as it must be; empty if it is."""
+    key = version.keys.get(entry.key)
+    if key is None:
+        name = f"version {version.agreement.version} of the agreement"
+        return f"the key {entry.key} is retired, revoked or nobody's in {name}"
+    if entry.at > version.ends[entry.key]:
+        return f"the key {entry.key} of {version.owners[entry.key]} ended {version.ends[entry.key]}"
+    if not entry.is_signed_by(key):
+        return f"the signature is not of {entry.key}, the key of {version.owners[entry.key]}"
+    return ""
+
+
+def _without_end(line: bytes) -> bytes:
+    if not line.endswith(b"\n"):
+        raise LedgerError("a line has no end: it is half written, or the file was cut short")
+    return line[:-1]
+
+
+def _text(figures: tuple[RecordedFigure, ...]) -> str:
+    return ", ".join(f"{one.name} {one.ten_thousandths / 10_000:.4f}" for one in figures) or "no figures"

@@ -1,0 +1,264 @@
+"""What the events of a ledger must say together: a pass that keeps only what is still standing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pharmonia.governance.agreement import Agreement, KeyState
+from pharmonia.governance.documents_signed import CLOCK_SKEW
+from pharmonia.governance.events import (
+    OUTSIDE,
+    PUBLIC,
+    AgreementAdopted,
+    Evaluated,
+    Event,
+    Exporting,
+    PlanApproved,
+    PlanFiled,
+    Revocable,
+    Revoked,
+    RoundAggregated,
+    RoundOpened,
+)
+from pharmonia.governance.identity import PublicKey
+from pharmonia.governance.permissions import Resource, decide
+from pharmonia.governance.terms import DECIDING, Action, Refused, ResourceKind, Role
+from pharmonia.governance.verify_result import Check, Findings
+
+MAX_STANDING = 10_000  # plans, and sessions, of one agreement version
+_OWNED = frozenset({ResourceKind.DATASET, ResourceKind.PRIVATE_HEAD, ResourceKind.PREDICTIONS})
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of the agreement, laid out for looking up.
+
+    Args:
+        agreement: The version.
+        keys: The keys that sign while it is in force, by id.
+        owners: The partners of those keys.
+        ends: When each key ends.
+        roles: Of each partner.
+    """
+
+    agreement: Agreement
+    keys: Mapping[str, PublicKey]
+    owners: Mapping[str, str]
+    ends: Mapping[str, datetime]
+    roles: Mapping[str, frozenset[Role]]
+
+    @staticmethod
+    def of(agreement: Agreement) -> "Version":
+        """The version of an agreement."""
+        active = [key for key in agreement.keys if key.state is KeyState.ACTIVE]
+        return Version(
+            agreement=agreement,
+            keys={key.public.key_id: key.public for key in active},
+            owners={key.public.key_id: key.partner for key in active},
+            ends={key.public.key_id: key.valid_until for key in active},
+            roles={partner.id: frozenset(partner.roles) for partner in agreement.terms.partners},
+        )
+
+
+@dataclass(slots=True)
+class _Session:
+    plan: str
+    last_round: int
+    contributors: frozenset[str] | None  # of the round that is open, if one is
+
+
+@dataclass(slots=True)
+class Rules:
+    """Where a ledger stands: the version in force, plans with who approves them, and the open round of each session."""
+
+    versions: Sequence[Version]
+    now: datetime
+    findings: Findings
+    n_adopted: int = 0
+    latest: datetime | None = None
+    plans: dict[str, set[str]] = field(default_factory=dict)
+    sessions: dict[str, _Session] = field(default_factory=dict)
+
+    @property
+    def version(self) -> Version:
+        """The version in force; the founding one before any was named."""
+        return self.versions[max(0, self.n_adopted - 1)]
+
+    def version_for(self, events: Sequence[Event]) -> Version:
+        """The version whose keys sign these events: the one that the first of them puts in force, if it does."""
+        first = events[0]
+        if isinstance(first, AgreementAdopted) and first.version == self.n_adopted + 1 <= len(self.versions):
+            return self.versions[self.n_adopted]
+        return self.version
+
+    def check_time(self, at: datetime, where: str) -> None:
+        """Times of different clocks may be five minutes apart, no more."""
+        if self.latest is not None and at < self.latest - CLOCK_SKEW:
+            self.findings.add(Check.TIMED, where, f"states {at}, after an entry that states {self.latest}")
+        if self.check_not_ahead(at, where) and (self.latest is None or at > self.latest):
+            self.latest = at
+
+    def check_not_ahead(self, at: datetime, where: str) -> bool:
+        """Whether a time has come, by a clock that may be five minutes ahead of ours."""
+        self.findings.count(Check.TIMED)
+        if at > self.now + CLOCK_SKEW:
+            self.findings.add(Check.TIMED, where, f"states {at}, which has not come; it is {self.now}")
+            return False
+        return True
+
+    def apply(self, event: Event, author: str, at: datetime, where: str) -> None:
+        """Check one event of a partner and take account of it."""
+        match event:
+            case RoundOpened():
+                self._open(event, author, at, where)
+            case RoundAggregated():
+                self._aggregate(event, author, where)
+            case AgreementAdopted():
+                self._adopt(event, author, where)
+            case PlanFiled():
+                self._file(event, author, where)
+            case PlanApproved():
+                self._approve(event, author, where)
+            case Revoked():
+                self._revoke(event, author)
+            case Evaluated():
+                self._require_role(author, DECIDING, "records an evaluation", where)
+                self._require_filed(event.plan, "an evaluation of", where)
+            case Exporting():
+                self._export(event, author, at, where)
+            case _:  # a refusal, a policy or a failure: anybody may state its own
+                pass
+
+    def _adopt(self, event: AgreementAdopted, author: str, where: str) -> None:
+        self._require_role(author, DECIDING, "puts an agreement in force", where)
+        self.findings.count(Check.SEQUENCE)
+        self.findings.count(Check.AGREED)
+        if event.version != self.n_adopted + 1:
+            what = f"puts version {event.version} in force; {self.n_adopted + 1} is next"
+            self.findings.add(Check.SEQUENCE, where, what)
+            return
+        if event.version > len(self.versions):
+            what = f"version {event.version} is not in the agreement given, which has {len(self.versions)}: ask for it"
+            self.findings.add(Check.AGREED, where, what)
+            return
+        if event.agreement != self.versions[self.n_adopted].agreement.digest:
+            self.findings.add(Check.AGREED, where, f"version {event.version} is not the one that the partners signed")
+        self.n_adopted += 1
+        self.plans.clear()  # a plan is for one version; approvals do not outlive it
+        self.sessions.clear()
+
+    def _file(self, event: PlanFiled, author: str, where: str) -> None:
+        self._require_role(author, DECIDING, "files a plan", where)
+        self.findings.count(Check.SEQUENCE)
+        if self.n_adopted == 0:
+            self.findings.add(Check.SEQUENCE, where, "files a plan before any agreement is in force")
+        if event.plan in self.plans:
+            self.findings.add(Check.SEQUENCE, where, f"files the plan {event.plan} again")
+        elif len(self.plans) >= MAX_STANDING:
+            self.findings.add(Check.SEQUENCE, where, f"more than {MAX_STANDING} plans under one version")
+        else:
+            self.plans[event.plan] = set()
+
+    def _approve(self, event: PlanApproved, author: str, where: str) -> None:
+        self._require_role(author, frozenset({Role.DATA_OWNER}), "approves a plan", where)
+        self._require_filed(event.plan, "an approval of", where)
+        if event.plan in self.plans:
+            self.plans[event.plan].add(author)
+
+    def _revoke(self, event: Revoked, author: str) -> None:
+        """A revoked approval lapses; a revoked data set makes all approvals of its owner lapse, until given again."""
+        for plan, approving in self.plans.items():
+            if event.what is Revocable.DATASET or plan == event.subject:
+                approving.discard(author)
+
+    def _open(self, event: RoundOpened, author: str, at: datetime, where: str) -> None:
+        self._require_role(author, frozenset({Role.COORDINATOR}), "opens a round", where)
+        self._require_filed(event.plan, "a round of", where)
+        self._require_approved(event, at, where)
+        session = self.sessions.get(event.session)
+        if session is None and len(self.sessions) >= MAX_STANDING:
+            self.findings.add(Check.SEQUENCE, where, f"more than {MAX_STANDING} sessions under one version")
+            return
+        if session is not None and (session.plan != event.plan or event.round_index <= session.last_round):
+            what = f"round {event.round_index} comes after {session.last_round} of the plan {session.plan}"
+            self.findings.add(Check.SEQUENCE, where, what)
+        self.sessions[event.session] = _Session(event.plan, event.round_index, frozenset(event.contributors))
+
+    def _require_approved(self, event: RoundOpened, at: datetime, where: str) -> None:
+        self.findings.count(Check.APPROVED)
+        terms = self.version.agreement.terms
+        approving = self.plans.get(event.plan, set())
+        standing = sum(1 for one in approving if Role.DATA_OWNER in self.version.roles.get(one, frozenset()))
+        if standing < terms.thresholds.plan:
+            what = f"{standing} data owners approve the plan {event.plan}; {terms.thresholds.plan} must"
+            self.findings.add(Check.APPROVED, where, what)
+        if at > terms.valid_until:
+            self.findings.add(Check.APPROVED, where, f"the agreement ended {terms.valid_until}")
+        partners = self._require_cohort(event.contributors, where)
+        lacking = sorted(partners - approving)
+        if lacking:
+            what = f"{', '.join(lacking)} contributed without a standing approval of the plan {event.plan}"
+            self.findings.add(Check.APPROVED, where, what)
+
+    def _require_cohort(self, contributors: Sequence[str], where: str) -> set[str]:
+        """The partners of these keys, checked to be enough data owners."""
+        self.findings.count(Check.COHORT)
+        owners, terms = self.version.owners, self.version.agreement.terms
+        partners = {owners[key] for key in contributors if key in owners}
+        strange = [key for key in contributors if key not in owners]
+        if strange:
+            self.findings.add(Check.COHORT, where, f"the contributors {', '.join(strange)} have no active key")
+        others = sorted(one for one in partners if Role.DATA_OWNER not in self.version.roles[one])
+        if others:
+            self.findings.add(Check.COHORT, where, f"{', '.join(others)} contributed but is no data owner")
+        if len(partners) < terms.min_cohort:
+            self.findings.add(Check.COHORT, where, f"{len(partners)} partners contributed; {terms.min_cohort} must")
+        return partners
+
+    def _aggregate(self, event: RoundAggregated, author: str, where: str) -> None:
+        self._require_role(author, frozenset({Role.COORDINATOR}), "records an aggregate", where)
+        self.findings.count(Check.SEQUENCE)
+        session = self.sessions.get(event.session)
+        if session is None or session.contributors is None or session.last_round != event.round_index:
+            what = f"an aggregate of round {event.round_index}, which is not open in session {event.session}"
+            self.findings.add(Check.SEQUENCE, where, what)
+            return
+        if not session.contributors.issuperset(event.contributors):
+            self.findings.add(Check.COHORT, where, "the aggregate has contributors that the round had not")
+        self._require_cohort(event.contributors, where)
+        session.contributors = None
+
+    def _export(self, event: Exporting, author: str, at: datetime, where: str) -> None:
+        self.findings.count(Check.EXPORTS)
+        agreement = self.version.agreement
+        actor, action = author, Action.EXPORT
+        if event.recipient == PUBLIC:
+            action = Action.PUBLISH
+        elif event.recipient != OUTSIDE:
+            actor, action = self.version.owners.get(event.recipient, ""), Action.DOWNLOAD
+        if not actor:
+            self.findings.add(Check.EXPORTS, where, f"to {event.recipient}, which is no partner's active key")
+            return
+        decision = decide(agreement, {}, actor, action, _resource(event, author, agreement), at)
+        if isinstance(decision, Refused):
+            self.findings.add(Check.EXPORTS, where, str(decision))
+
+    def _require_role(self, author: str, allowed: frozenset[Role], deed: str, where: str) -> None:
+        self.findings.count(Check.ROLES)
+        if allowed.isdisjoint(self.version.roles.get(author, frozenset())):
+            self.findings.add(Check.ROLES, where, f"{author} {deed}; this is for {', '.join(sorted(allowed))}")
+
+    def _require_filed(self, plan: str, deed: str, where: str) -> None:
+        self.findings.count(Check.SEQUENCE)
+        if plan not in self.plans:
+            self.findings.add(Check.SEQUENCE, where, f"{deed} the plan {plan}, which was not filed under this version")
+
+
+def _resource(event: Exporting, author: str, agreement: Agreement) -> Resource:
+    """What was exported; a trunk stands for all data owners' data, of which nothing here depends."""
+    inputs: tuple[Resource, ...] = ()
+    if event.what is ResourceKind.SHARED_TRUNK:
+        owners = agreement.terms.data_owners
+        inputs = tuple(Resource(kind=ResourceKind.DATASET, name="any", owner=owner) for owner in owners)
+    owner = author if event.what in _OWNED else None
+    return Resource(kind=event.what, name=event.content, owner=owner, inputs=inputs)
