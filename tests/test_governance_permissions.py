@@ -20,7 +20,7 @@ from pharmonia.governance.permissions import TABLE, USES, Resource, Who, decide
 from pharmonia.governance.policy import (
     Grant,
     LocalPolicy,
-    newest,
+    newer,
     open_policy,
     revoke_all,
     sign_policy,
@@ -242,7 +242,7 @@ def test_permissions_once_given_can_be_taken_back() -> None:
     assert allowed(Action.TRAIN_ON, dataset("acme"), given_) == USING
     assert allowed(Action.TRAIN_ON, dataset("acme"), taken) == {"acme"}
     assert code(ask("borealis", Action.DOWNLOAD, TRUNK, taken)) is RefusalCode.GRANT_REVOKED
-    assert newest([given_, taken], given_) is taken
+    assert newer(given_, taken) is taken
 
 
 # Resources that cannot be

@@ -12,7 +12,7 @@ from pharmonia.governance.policy import (
     SignedPolicy,
     decode_policy,
     encode_policy,
-    newest,
+    newer,
     open_policy,
     revoke_all,
     sign_policy,
@@ -72,8 +72,11 @@ def test_a_cohort_below_the_agreements_is_refused() -> None:
 def test_an_older_policy_does_not_come_back() -> None:
     first = signed().policy
     second = revoke_all(first, NOW)
-    assert newest([second, first], None) == second
+    assert newer(first, second) == second
+    assert newer(first, first) == first
     with pytest.raises(AgreementError, match="serial 1 was replaced by 2"):
-        newest([first], second)
+        newer(second, first)
     with pytest.raises(DocumentError, match="two policies have serial 1"):
-        newest([first, replace(first, min_cohort=3)], None)
+        newer(first, replace(first, min_cohort=3))
+    with pytest.raises(DocumentError, match="is not the policy of acme"):
+        newer(first, open_policy(AGREEMENT, "cygnus", NOW))

@@ -225,24 +225,20 @@ def sign_policy(policy: LocalPolicy, agreement: Agreement, key: PrivateKey, now:
     return signed
 
 
-def newest(policies: Iterable[LocalPolicy], known: LocalPolicy | None) -> LocalPolicy:
-    """The policy with the highest serial of one partner's.
-
-    Args:
-        policies: At least one, all verified, of one partner.
-        known: The newest seen before, if any.
+def newer(known: LocalPolicy, offered: LocalPolicy) -> LocalPolicy:
+    """The offered policy, if it may take the place of the known one; both verified.
 
     Raises:
-        AgreementError: Only older ones than the known one: a replay.
-        DocumentError: Two different ones have one serial.
+        AgreementError: It is older: a replay.
+        DocumentError: It is another partner's, or a second one with the same serial.
     """
-    found = max(policies, key=lambda policy: policy.serial)
-    for other in [*policies, *([known] if known else [])]:
-        if other.serial > found.serial:
-            raise AgreementError(f"{found.name}: serial {found.serial} was replaced by {other.serial}; use that one")
-        if other.serial == found.serial and other.digest != found.digest:
-            raise DocumentError(f"{found.name}: two policies have serial {found.serial}; ask {found.partner} for one")
-    return found
+    if (offered.consortium, offered.partner) != (known.consortium, known.partner):
+        raise DocumentError(f"{offered.name} is not the {known.name} in {known.consortium}; ask {known.partner} for it")
+    if offered.serial < known.serial:
+        raise AgreementError(f"{known.name}: serial {offered.serial} was replaced by {known.serial}; use that one")
+    if offered.serial == known.serial and offered.digest != known.digest:
+        raise DocumentError(f"{known.name}: two policies have serial {known.serial}; ask {known.partner} for a third")
+    return offered
 
 
 def encode_policy(signed: SignedPolicy) -> bytes:
