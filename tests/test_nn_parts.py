@@ -10,7 +10,7 @@ from pharmonia.nn.bags import Bags, bag_sum
 from pharmonia.nn.dropout import dropout
 from pharmonia.nn.matmul import linear
 from pharmonia.nn.norms import WeightedBatchNorm
-from pharmonia.nn.targets import _tails
+from pharmonia.nn.protein import _tails
 
 bags_of_rows = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=8)
 

@@ -1,16 +1,17 @@
 """Measured drug-target interactions: each unique compound and target once, pairs as index triples."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pharmonia.base.arrays import frozen_copy
+from pharmonia.base.arrays import frozen_copy, frozen_view
 from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import DataFileError
 from pharmonia.chem.graphs import Indices, MolGraphs
 from pharmonia.chem.proteins import TokenMatrix
+from pharmonia.chem.smiles import tokenise_smiles
 
 NO_FOLD = -1  # the row is in no published fold
 TEST_FOLD = 0  # the published test fold; 1.. are the published training folds
@@ -122,12 +123,16 @@ class Interactions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedInteractions:
-    """A data set with each unique compound as a graph and each unique target as tokens.
+    """A data set with each unique compound as a graph and as tokens, and each unique target as tokens.
 
     Args:
         interactions: The data set.
         graphs: Packed graphs, one per unique compound.
         tokens: (n_targets, 1000) uint8.
+
+    Attributes:
+        smiles_tokens: (n_compounds, 100) uint8. Read off the SMILES here, in milliseconds, and stored nowhere: so
+            data sets that were prepared before networks read SMILES have them too.
 
     Raises:
         DataFileError: Graphs or tokens are not one per unique compound and target.
@@ -136,9 +141,11 @@ class EncodedInteractions:
     interactions: Interactions
     graphs: MolGraphs
     tokens: TokenMatrix
+    smiles_tokens: TokenMatrix = field(init=False)
 
     def __post_init__(self) -> None:
         expected = (self.interactions.n_compounds, self.interactions.n_targets)
         if (self.graphs.n_compounds, self.tokens.shape[0]) != expected:
             raise DataFileError(f"data set {self.interactions.name}: encoded for other compounds or targets")
         object.__setattr__(self, "tokens", frozen_copy(self.tokens))
+        object.__setattr__(self, "smiles_tokens", frozen_view(tokenise_smiles(self.interactions.smiles)))

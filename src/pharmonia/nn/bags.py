@@ -1,4 +1,4 @@
-"""Sums of rows by index, whose gradient is a sum of rows by index too."""
+"""Sums and maxima of rows by index, and their gradients by index too."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +46,29 @@ class _BagSum(torch.autograd.Function):
 def bag_sum(table: Tensor, bags: Bags) -> Tensor:
     """(n_bags, width): the sum of each bag's rows of a (n_rows, width) table; empty bags give zeros."""
     result: Tensor = _BagSum.apply(table, bags)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _BagMax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, members: Tensor, offsets: Tensor) -> Tensor:
+        largest, _, _, row_of = torch.embedding_bag(table, members, offsets, False, 2, False, None, True)
+        ctx.save_for_backward(row_of)
+        ctx.n_rows = table.shape[0]
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (row_of,) = ctx.saved_tensors
+        return grads[0].new_zeros(ctx.n_rows, grads[0].shape[1]).scatter_add_(0, row_of, grads[0]), None, None
+
+
+def bag_max(table: Tensor, members: Tensor, offsets: Tensor) -> Tensor:
+    """(n_bags, width): per column the largest of each bag's rows of a (n_rows, width) table; no bag may be empty.
+
+    Of several equal largest rows, the first one in the bag takes the gradient.
+    """
+    result: Tensor = _BagMax.apply(table, members, offsets)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -13,10 +13,13 @@ def dropout(rows: Tensor, rate: float, *, training: bool) -> Tensor:
     the expectation is exact. Masks come from torch's global generator, from a quarter of the numbers that
     `torch.nn.functional.dropout` draws; its generator took 8 % of a training step.
     """
-    if not training:
-        return rows
+    return rows * dropout_factors(rows.shape, rows.dtype, rate) if training else rows
+
+
+def dropout_factors(shape: torch.Size, dtype: torch.dtype, rate: float) -> Tensor:
+    """What `dropout` multiplies rows of this shape by in training: 0, or the inverse of the share that is kept."""
     n_dropped = round(rate * _LEVELS)
-    words = torch.empty((rows.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    drawn = words.view(torch.int16)[: rows.numel()].view(rows.shape)
+    words = torch.empty((shape.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    drawn = words.view(torch.int16)[: shape.numel()].view(shape)
     keep = drawn >= n_dropped - _LEVELS // 2
-    return rows * keep.to(rows.dtype).mul_(_LEVELS / (_LEVELS - n_dropped))
+    return keep.to(dtype).mul_(_LEVELS / (_LEVELS - n_dropped))

@@ -82,3 +82,6 @@ class _WeightedNormalise(torch.autograd.Function):
         along = (grad * normalised).sum(dim=0)
         shared = torch.addcmul(total, normalised, along).mul_(weights[:, None])
         return torch.sub(grad, shared).mul_(inverse_std), None, None
+
+
+NORMS = (RowLayerNorm, WeightedBatchNorm)
