@@ -23,6 +23,7 @@ from pharmonia.evaluate.wording import percent
 
 CLAIMED_GAIN = 0.15  # share of the best alternative's MSE
 MARGIN = 0.05  # relative change of the MSE that counts as a change
+_MARGIN = f"{100 * MARGIN:g} %"
 _NOT_ANOTHER_OWNERSHIP = frozenset({"iid", "weak", "size-skew"})  # sizes may differ, kinds of rows do not
 
 Errors = Mapping[CellKey, Mapping[int, float]]  # federated MSE by setting and seed, all above zero
@@ -175,8 +176,8 @@ def judge_ownership(settings: Sequence[SettingResult]) -> ClaimResult:
     return ClaimResult(
         statement="Ownership that is not IID does not hurt federated training.",
         rule="Rise of the federated test MSE against IID at equal partners, model, method and seed, averaged over the "
-        f"settings of a scenario under each seed. A rise of {percent(MARGIN)} or more counts as harm. Supported if "
-        f"every scenario's 95 % interval ends below {percent(MARGIN)}; not supported if some scenario's mean rise "
+        f"settings of a scenario under each seed. A rise of {_MARGIN} or more counts as harm. Supported if "
+        f"every scenario's 95 % interval ends below {_MARGIN}; not supported if some scenario's mean rise "
         "reaches it and is clearly above zero (Holm over scenarios).",
         answer=answer,
         sentence=_ownership_sentence(effects, answer),
@@ -209,7 +210,7 @@ def _ownership_sentence(effects: Sequence[Effect], answer: Answer) -> str:
     n = count_text(len(effects), "scenario")
     match answer:
         case Answer.SUPPORTED:
-            return f"In none of {n} does the federated MSE rise by {percent(MARGIN)} or more; the most is {most}."
+            return f"In none of {n} does the federated MSE rise by {_MARGIN} or more; the most is {most}."
         case Answer.NOT_SUPPORTED:
             n_harm = sum(effect.finding is Finding.SHOWN for effect in effects)
             return f"It hurts in {n_harm} of {n}: the federated MSE rises by up to {most}."
@@ -218,7 +219,7 @@ def _ownership_sentence(effects: Sequence[Effect], answer: Answer) -> str:
                 return f"One seed only, so nothing can be tested; the largest rise of the federated MSE is {most}."
             n_open = sum(effect.finding is Finding.OPEN for effect in effects)
             return (
-                f"No harm is clear, but in {n_open} of {n} a rise of {percent(MARGIN)} cannot be ruled out; the "
+                f"No harm is clear, but in {n_open} of {n} a rise of {_MARGIN} cannot be ruled out; the "
                 f"largest mean rise of the federated MSE is {most}."
             )
 
@@ -228,16 +229,14 @@ def judge_growth(settings: Sequence[SettingResult]) -> ClaimResult:
     errors = {
         key: values for key, values in _federated_errors(settings).items() if key.kind == "weak" and key.parameter > 0
     }
+    data, partners = _trend(errors, by_share=True), _trend(errors, by_share=False)
     effects = []
-    data = _trend(errors, by_share=True)
     if data is not None:
-        low, high, values, n_settings = data
-        what = f"fall from a share of {percent(low)} to {percent(high)}"
-        effects.append(_growth_effect(what, [-value for value in values], n_settings))
-    partners = _trend(errors, by_share=False)
+        what = f"fall from a share of {percent(data.low)} to {percent(data.high)}"
+        effects.append(_growth_effect(what, [-change for change in data.changes], data.n_settings))
     if partners is not None:
-        low, high, values, n_settings = partners
-        effects.append(_growth_effect(f"rise from {low:g} to {high:g} partners", values, n_settings))
+        what = f"rise from {partners.low:g} to {partners.high:g} partners"
+        effects.append(_growth_effect(what, partners.changes, partners.n_settings))
     answer = Answer.CANNOT_SAY
     if any(effect.finding is Finding.RULED_OUT for effect in effects):
         answer = Answer.NOT_SUPPORTED
@@ -247,10 +246,10 @@ def judge_growth(settings: Sequence[SettingResult]) -> ClaimResult:
         statement="More data helps, but more partners cost.",
         rule="Weak scenario: trend of the federated test MSE with the share of the rest at equal partners, and with "
         "the partners at equal share (slope of ln MSE on log2, all else equal), as the change over the tested range. "
-        f"Supported if the fall and the rise both reach {percent(MARGIN)} and are clearly above zero; not supported if "
-        f"the 95 % interval of either ends below {percent(MARGIN)}.",
+        f"Supported if the fall and the rise both reach {_MARGIN} and are clearly above zero; not supported if "
+        f"the 95 % interval of either ends below {_MARGIN}.",
         answer=answer,
-        sentence=_growth_sentence(effects, has_data=data is not None, has_partners=partners is not None),
+        sentence=_growth_sentence(data, partners, effects),
         effects=tuple(effects),
     )
 
@@ -265,8 +264,18 @@ def _growth_effect(what: str, values: Sequence[float], n_settings: int) -> Effec
     )
 
 
-def _trend(errors: Errors, *, by_share: bool) -> tuple[float, float, list[float], int] | None:
-    """Smallest and largest x, relative change of the MSE between them per seed, and number of settings.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trend:
+    """How the federated MSE changes between the smallest and the largest share or number of partners."""
+
+    low: float
+    high: float
+    changes: tuple[float, ...]  # relative, one per seed
+    n_settings: int
+
+
+def _trend(errors: Errors, *, by_share: bool) -> _Trend | None:
+    """Relative change of the MSE over the tested range of x under each seed.
 
     Least squares within groups that differ in x alone: slope = sum (x - x_g)(y - y_g) / sum (x - x_g)^2 with
     x = log2 of share or partners, y = ln MSE, and x_g, y_g the means of a group. None without two values of x.
@@ -281,30 +290,40 @@ def _trend(errors: Errors, *, by_share: bool) -> tuple[float, float, list[float]
     if not used:
         return None
     low, high = min(x_of[key] for key in used), max(x_of[key] for key in used)
-    changes = []
-    for seed in seeds:
-        sxy = sxx = 0.0
-        for group in usable:
-            x = np.log2([x_of[key] for key in group])
-            y = np.log([errors[key][seed] for key in group])
-            sxy += float((x - x.mean()) @ (y - y.mean()))
-            sxx += float((x - x.mean()) @ (x - x.mean()))
-        changes.append(math.expm1(sxy / sxx * math.log2(high / low)))
-    return low, high, changes, len(used)
+    slopes = [_slope(usable, x_of, {key: errors[key][seed] for key in used}) for seed in seeds]
+    changes = tuple(math.expm1(slope * math.log2(high / low)) for slope in slopes)
+    return _Trend(low=low, high=high, changes=changes, n_settings=len(used))
 
 
-def _growth_sentence(effects: Sequence[Effect], *, has_data: bool, has_partners: bool) -> str:
+def _slope(groups: Sequence[Sequence[CellKey]], x_of: Mapping[CellKey, float], mse: Mapping[CellKey, float]) -> float:
+    sxy = sxx = 0.0
+    for group in groups:
+        x, y = np.log2([x_of[key] for key in group]), np.log([mse[key] for key in group])
+        sxy += float((x - x.mean()) @ (y - y.mean()))
+        sxx += float((x - x.mean()) @ (x - x.mean()))
+    return sxy / sxx
+
+
+def _growth_sentence(data: _Trend | None, partners: _Trend | None, effects: Sequence[Effect]) -> str:
     if not effects:
         return "The battery has no weak scenario with several shares or several numbers of partners."
-    said = [f"{e.what}: {share_text(e.size)} ({e.finding.value})" for e in effects]
-    text = f"Federated MSE, {'; '.join(said)}."
+    parts = []
+    found = {Finding.SHOWN: "shown", Finding.RULED_OUT: "ruled out", Finding.OPEN: "neither shown nor ruled out"}
+    if data is not None:
+        change = share_text(over_seeds(data.changes))
+        start = f"From a share of {percent(data.low)} to {percent(data.high)} the federated MSE changes by {change}"
+        parts.append(f"{start}: a fall of {_MARGIN} is {found[effects[0].finding]}.")
+    if partners is not None:
+        change = share_text(over_seeds(partners.changes))
+        start = f"From {partners.low:g} to {partners.high:g} partners the federated MSE changes by {change}"
+        parts.append(f"{start}: a rise of {_MARGIN} is {found[effects[-1].finding]}.")
     if effects[0].size.half_width is None:
-        text += " One seed only, so nothing can be tested."
-    if not has_data:
-        text += " Several shares at equal partners are missing."
-    if not has_partners:
-        text += " Several numbers of partners at equal share are missing."
-    return text
+        parts.append("One seed only, so nothing can be tested.")
+    if data is None:
+        parts.append("Several shares at equal partners are missing.")
+    if partners is None:
+        parts.append("Several numbers of partners at equal share are missing.")
+    return " ".join(parts)
 
 
 def _federated_errors(settings: Sequence[SettingResult]) -> dict[CellKey, dict[int, float]]:

@@ -38,7 +38,8 @@ def render_battery_markdown(report: BatteryReport) -> str:
         "",
         _plain(headline_note(report.settings, report.scenarios)),
         "",
-        f"Battery {_plain(report.description.battery)}. Equal in all settings: {_plain(fixed_text(report.keys))}.",
+        f"Battery {_plain(report.description.battery)}. Equal in all settings: "
+        f"{_plain(fixed_text(report.keys) or 'nothing')}.",
         "",
         "## Three published claims, put to the test",
         "",
