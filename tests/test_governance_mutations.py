@@ -10,11 +10,20 @@ import pytest
 
 from governance_cases import CODE, NOW, amended, approved, founded, key_of, plan_under
 from pharmonia.base.errors import PharmoniaError
+from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import decode_history, encode_history
 from pharmonia.governance.documents import render
 from pharmonia.governance.plan_check import check_plan
 from pharmonia.governance.plan_codec import decode_plan, encode_plan
-from pharmonia.governance.policy import decode_policy, encode_policy, newer, open_policy, revoke_all, sign_policy
+from pharmonia.governance.policy import (
+    LocalPolicy,
+    decode_policy,
+    encode_policy,
+    newer,
+    open_policy,
+    revoke_all,
+    sign_policy,
+)
 
 N_MUTATIONS = 10_000
 LATER = NOW + timedelta(days=31)
@@ -55,6 +64,16 @@ def policy_files() -> tuple[bytes, ...]:
     return tuple(encode_policy(sign_policy(policy, agreement, key_of(who), NOW)) for policy, who in signed)
 
 
+@functools.cache
+def in_force() -> Agreement:
+    return amended().current(LATER)
+
+
+@functools.cache
+def our_policy() -> LocalPolicy:
+    return open_policy(in_force(), "acme", NOW)
+
+
 def use_agreement(content: bytes) -> None:
     history = decode_history(content, "agreement.json")
     history.require_extends(amended())
@@ -63,16 +82,12 @@ def use_agreement(content: bytes) -> None:
 
 
 def use_plan(content: bytes) -> None:
-    agreement = amended().current(LATER)
-    policy = open_policy(agreement, "acme", NOW)
-    check_plan(decode_plan(content, "plan.json"), agreement, policy, CODE, LATER).require()
+    check_plan(decode_plan(content, "plan.json"), in_force(), our_policy(), CODE, LATER).require()
     raise Undetected
 
 
 def use_policy(content: bytes) -> None:
-    agreement = amended().current(LATER)
-    known = decode_policy(policy_files()[0], "known").policy
-    newer(known, decode_policy(content, "policy.json").verified(agreement, LATER))
+    newer(revoke_all(our_policy(), NOW), decode_policy(content, "policy.json").verified(in_force(), LATER))
     raise Undetected
 
 

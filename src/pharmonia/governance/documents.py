@@ -68,7 +68,11 @@ def require_same(content: bytes, document: Json, where: str) -> None:
     Raises:
         DocumentError: Something differs, if only in layout.
     """
-    if render(document) != content:
+    try:
+        same = render(document) == content
+    except ValueError:  # half a character, which no file of ours holds
+        same = False
+    if not same:
         raise DocumentError(f"{where} was changed after it was written, if only in layout; ask its sender for it again")
 
 

@@ -121,6 +121,8 @@ class Delivery:
 
     def __post_init__(self) -> None:
         require_sorted(self.partners, f"who gets the {self.what}")
+        for partner in self.partners:
+            require_id(partner, f"who gets the {self.what}")
         if self.what not in {ResourceKind.SHARED_TRUNK, ResourceKind.REPORT} or not self.partners:
             raise TermsError(f"a plan hands out the trunk and the report, each to somebody, got {self.what}")
 
