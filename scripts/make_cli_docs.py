@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
-COMMANDS = ((), ("compare",), ("data",), ("data", "list"), ("data", "info"), ("data", "fetch"), ("data", "import"))
+COMMANDS = (
+    (),
+    ("compare",),
+    ("data",),
+    ("data", "list"),
+    ("data", "info"),
+    ("data", "fetch"),
+    ("data", "import"),
+    ("verify",),
+)
 WIDTH = "100"
 
 

@@ -70,7 +70,7 @@ def test_proofs_are_read_from_the_folder(tmp_path: Path) -> None:
         assert prove_consistency(LEDGER, 13, 21, nodes).shows(old.checkpoint, new.checkpoint)
         with pytest.raises(ProofError, match="no subtree"):
             prove_inclusion(LEDGER, 3, 40, nodes)
-    assert read_checkpoints(tmp_path) == [old, new]
+    assert read_checkpoints(tmp_path / CHECKPOINTS) == [old, new]
 
 
 def test_a_crash_at_any_byte_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:

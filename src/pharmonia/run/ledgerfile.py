@@ -12,12 +12,16 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from pharmonia.base.errors import InputError, LedgerBusyError, LedgerError, ProofError
+from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
 from pharmonia.governance.ledger import MAX_LINE_BYTES, Entry, Head, decode_entry
 from pharmonia.governance.merkle import HASH_BYTES, frontier_of, n_stored, stored_index
+from pharmonia.governance.verify import Delivered, verify_ledger
+from pharmonia.governance.verify_result import VerificationResult
 
 ENTRIES, CHECKPOINTS, HASHES = "entries.jsonl", "checkpoints.jsonl", "hashes.bin"
 
@@ -128,7 +132,8 @@ def open_ledger(folder: Path, ledger: str) -> Iterator[LedgerFile]:
                 _repair(folder / name)
             _sync_folder(folder)
             head = _replay(folder, ledger)
-        checkpoints = read_checkpoints(folder)
+        place = folder / CHECKPOINTS
+        checkpoints = read_checkpoints(place) if place.is_file() else []
         if checkpoints:
             _require_state(checkpoints[-1], head, StoredHashes(folder))
         yield LedgerFile(folder, head, checkpoints)
@@ -150,16 +155,32 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def read_checkpoints(folder: Path) -> list[SignedCheckpoint]:
-    """The checkpoints in a ledger's folder; none where there is no file of them.
+def read_checkpoints(path: Path) -> list[SignedCheckpoint]:
+    """The checkpoints in a file of them.
 
     Raises:
         LedgerError: A line is not one.
+        InputError: It cannot be read.
     """
-    path = folder / CHECKPOINTS
-    if not path.is_file():
-        return []
     return [_decoded(path, number, line) for number, line in enumerate(read_lines(path), 1)]
+
+
+def verify_folder(folder: Path, history: AgreementHistory, delivered: Delivered, now: datetime) -> VerificationResult:
+    """What `verify_ledger` says of the ledger in a folder, which is read once, line by line, and not written to.
+
+    Args:
+        folder: Of the ledger.
+        history: The agreement; its accepted versions count.
+        delivered: What else is to be checked.
+        now: Against which times are held.
+
+    Raises:
+        InputError: A file cannot be read, or the report is not the results of a comparison.
+        AgreementError: No version of the agreement is accepted.
+    """
+    checkpoints = folder / CHECKPOINTS
+    own = read_lines(checkpoints) if checkpoints.exists() else ()
+    return verify_ledger(read_lines(folder / ENTRIES), own, history.accepted(), delivered, now)
 
 
 def _decoded(path: Path, number: int, line: bytes) -> SignedCheckpoint:
