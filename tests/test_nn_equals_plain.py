@@ -1,6 +1,5 @@
 """Every network is its plain formulation, to rounding: outputs, gradients, statistics."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,14 +28,13 @@ ROUNDED = [(model, norm) for model, norm in CHOICES if not (norm is Norm.BATCH a
 
 
 @pytest.fixture(autouse=True)
-def shared_masks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def shared_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain formulations draw the masks of our dropout, in the order in which PyTorch Geometric asks for them."""
 
     def ours(rows: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return dropout(rows, p, training=training) if p else rows
 
     monkeypatch.setattr(F, "dropout", ours)
-    yield
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,16 @@ def dropout(rows: Tensor, rate: float, *, training: bool) -> Tensor:
 
 def dropout_factors(shape: torch.Size, dtype: torch.dtype, rate: float) -> Tensor:
     """What `dropout` multiplies rows of this shape by in training: 0, or the inverse of the share that is kept."""
-    n_dropped = round(rate * _LEVELS)
+    return kept(shape, rate).to(dtype).mul_(scale(rate))
+
+
+def kept(shape: torch.Size, rate: float) -> Tensor:
+    """Which elements `dropout` keeps; bool."""
     words = torch.empty((shape.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     drawn = words.view(torch.int16)[: shape.numel()].view(shape)
-    keep = drawn >= n_dropped - _LEVELS // 2
-    return keep.to(dtype).mul_(_LEVELS / (_LEVELS - n_dropped))
+    return drawn >= round(rate * _LEVELS) - _LEVELS // 2
+
+
+def scale(rate: float) -> float:
+    """What `dropout` multiplies kept elements by."""
+    return _LEVELS / (_LEVELS - round(rate * _LEVELS))

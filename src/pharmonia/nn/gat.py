@@ -1,5 +1,6 @@
 """Compound branches of GraphDTA's GAT and GAT-GCN."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,13 +12,14 @@ from pharmonia.nn.bags import Bags, bag_max, bag_sum
 from pharmonia.nn.batches import InteractionBatch
 from pharmonia.nn.branches import DROPOUT, N_ENTITY, CompoundBranch
 from pharmonia.nn.compounds import AtomBatch
-from pharmonia.nn.dropout import dropout, dropout_factors
+from pharmonia.nn.dropout import dropout, kept, scale
 from pharmonia.nn.gcn import GcnLayer, degree_scales
 from pharmonia.nn.matmul import linear
 
 N_LAYERS = 2
 N_HEADS = 10
 WIDTH = N_HEADS * N_ATOM_FEATURES
+BLOCK_ROWS = 256
 
 
 class GatBranch(CompoundBranch):
@@ -65,21 +67,34 @@ class GatBranch(CompoundBranch):
 
 
 class _DroppedElu(torch.autograd.Function):
-    """dropout(elu(rows + bias)) in few passes over the rows."""
+    """dropout(elu(rows + bias)), block by block of rows: what stays in a core's cache through all its steps."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, bias: Tensor) -> Tensor:
-        kept = dropout_factors(rows.shape, rows.dtype, DROPOUT)
-        dropped = torch.nn.functional.elu_(rows + bias).mul_(kept)
-        ctx.save_for_backward(dropped, kept)
+        is_kept = kept(rows.shape, DROPOUT)
+        dropped = torch.empty_like(rows)
+        for block, mask, result in _blocks(rows, is_kept, dropped):
+            torch.mul(torch.nn.functional.elu_(block + bias), _factors(mask, rows.dtype), out=result)
+        ctx.save_for_backward(dropped, is_kept)
         return dropped
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         # elu'(x) = min(elu(x) + 1, 1); times the mask: min(dropped + mask, mask)
-        dropped, kept = ctx.saved_tensors
-        grad = torch.minimum(dropped + kept, kept).mul_(grads[0])
-        return grad, grad.sum(dim=0)
+        dropped, is_kept = ctx.saved_tensors
+        for_rows = torch.empty_like(dropped)
+        for grad, block, mask, result in _blocks(grads[0], dropped, is_kept, for_rows):
+            factors = _factors(mask, dropped.dtype)
+            torch.mul(torch.minimum(block + factors, factors), grad, out=result)
+        return for_rows, for_rows.sum(dim=0)
+
+
+def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    return zip(*(torch.split(table, BLOCK_ROWS) for table in tables), strict=True)
+
+
+def _factors(is_kept: Tensor, dtype: torch.dtype) -> Tensor:
+    return is_kept.to(dtype).mul_(scale(DROPOUT))
 
 
 class GatGcnBranch(CompoundBranch):
@@ -134,8 +149,8 @@ def _dropped_features(atoms: AtomBatch, dtype: torch.dtype) -> tuple[Tensor, Ten
     in_use = features != 0
     n_in_use = int(in_use.sum(dim=1).max())
     columns = in_use.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :n_in_use]
-    kept = dropped.gather(1, columns[atoms.types]) != 0
-    bits = (kept * (1 << torch.arange(n_in_use))).sum(dim=1)
+    remaining = dropped.gather(1, columns[atoms.types]) != 0
+    bits = (remaining * (1 << torch.arange(n_in_use))).sum(dim=1)
     code = (atoms.types << n_in_use) + bits
     example = torch.full((features.shape[0] << n_in_use,), -1, dtype=torch.int64)
     example[code] = torch.arange(code.numel())
