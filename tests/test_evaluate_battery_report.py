@@ -20,7 +20,7 @@ from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
 from pharmonia.evaluate.battery_html import render_battery_html
 from pharmonia.evaluate.battery_report import BatteryReport, Unfinished, build_battery_report
-from pharmonia.evaluate.battery_stats import Call
+from pharmonia.evaluate.battery_stats import Call, OverSeeds, over_seeds
 from pharmonia.evaluate.battery_text import render_battery_markdown
 from pharmonia.evaluate.battery_wording import battery_headline, p_text, share_text, where_it_does_not_help
 
@@ -258,4 +258,23 @@ def test_other_numbers_of_test_rows_are_pointed_out() -> None:
 
 
 def test_small_p_values_are_written_as_bounds() -> None:
-    assert [p_text(p) for p in (None, 0.0, 0.00099, 0.0312, 1.0)] == ["–", "< 0.001", "< 0.001", "0.031", "1.000"]  # noqa: RUF001
+    bound = "<\N{NO-BREAK SPACE}0.001"
+    assert [p_text(p) for p in (0.0, 0.00099, 0.0312, 1.0)] == [bound, bound, "0.031", "1.000"]
+
+
+def test_descriptions_and_figures_that_make_no_sense_are_refused() -> None:
+    described = made_up_battery_description()
+    with pytest.raises(MetricError, match="a data set needs name"):
+        replace(described.datasets[0], licence=" ")
+    with pytest.raises(MetricError, match="a budget needs a name and counts of at least 1"):
+        replace(described.budgets[0], rounds=0)
+    with pytest.raises(MetricError, match="needs a reason"):
+        Unfinished(key=made_up_key(), seed=0, reason="")
+    with pytest.raises(MetricError, match="the battery's command must not be empty"):
+        replace(described, command="")
+    with pytest.raises(MetricError, match="an interval from 2 seeds on"):
+        OverSeeds(value=0.1, half_width=None, n_seeds=2)
+    with pytest.raises(MetricError, match="half_width must be finite"):
+        OverSeeds(value=0.1, half_width=-1.0, n_seeds=2)
+    with pytest.raises(MetricError, match="at least one seed"):
+        over_seeds([])

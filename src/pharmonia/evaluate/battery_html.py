@@ -52,6 +52,7 @@ from pharmonia.evaluate.report_style import CSS
 from pharmonia.evaluate.wording import percent
 
 _CUT = "Marks are means over seeds, bars 95 % intervals before the correction; full marks are clear after it (Holm)."
+_EFFECTS = "Size: share of an MSE; p: two-sided, of no effect; intervals: Student's t over seeds, 95 %."
 _SECTIONS = {
     "claims": "Published claims",
     "gains": "Gain per scenario",
@@ -137,22 +138,25 @@ def _part(name: str, lead: str, *parts: str) -> str:
 
 def _claims(report: BatteryReport) -> str:
     cards = "".join(_claim(claim) for claim in report.claims)
-    return f'<div class="three" id="claims">{cards}</div>'
+    numbers = [
+        details(
+            claim.statement,
+            f'<p class="said">{text(claim.rule)}</p>',
+            f'<div class="long">{table(effect_table(claim), _EFFECTS)}</div>' if claim.effects else "",
+        )
+        for claim in report.claims
+    ]
+    lead = "The rule of each verdict and its numbers. Claims of Mittone et al. 2023 "
+    behind = card("What the verdicts rest on", f"{lead}(arXiv:2302.07684).", *numbers)
+    return f'<div id="claims"><div class="three">{cards}</div>{behind}</div>'
 
 
 def _claim(claim: ClaimResult) -> str:
     look = ANSWER_LOOK[claim.answer]
-    numbers = table(effect_table(claim), "p: two-sided, of no effect; intervals are Student's t over seeds.")
     return (
         f'<section class="card" style="--verdict:{look.colour}"><h2 class="claim">{text(claim.statement)}</h2>'
         f'<p><span class="badge" style="--badge:{look.ink}">{text(claim.answer.value.capitalize())}</span></p>'
-        f'<p class="said">{text(claim.sentence)}</p>'
-        + details(
-            "The rule and the numbers",
-            f'<p class="said">{text(claim.rule)} Claim of Mittone et al. 2023, arXiv:2302.07684.</p>',
-            f'<div class="long">{numbers}</div>' if claim.effects else "",
-        )
-        + "</section>"
+        f'<p class="said">{text(claim.sentence)}</p></section>'
     )
 
 

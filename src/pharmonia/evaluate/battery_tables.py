@@ -30,7 +30,7 @@ def effect_table(claim: ClaimResult) -> Rows:
             (
                 effect.what,
                 share_text(effect.size),
-                percent(effect.threshold),
+                f"{100 * effect.threshold:g} %",
                 p_text(effect.p_adjusted),
                 str(effect.n_settings),
                 str(effect.size.n_seeds),
@@ -110,7 +110,7 @@ def index_table(report: BatteryReport, settings: Sequence[SettingResult]) -> Row
         )
         for setting in settings
     ]
-    return [("setting", *(f"concordance index {arm.value}" for arm in arms)), *lines]
+    return [("setting", *(arm.value for arm in arms)), *lines]
 
 
 def rank_table(report: BatteryReport) -> Rows:

@@ -85,7 +85,7 @@ def p_text(p: float | None) -> str:
     """A p-value: ``0.031``, ``< 0.001``, or a dash."""
     if p is None:
         return NO_NUMBER
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def battery_headline(settings: Sequence[SettingResult]) -> str:
