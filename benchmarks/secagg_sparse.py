@@ -319,7 +319,7 @@ def cost(runs: dict[Arm, list[Run]], n_rest: int) -> list[Figure]:
 def main() -> None:
     """Train, compare, and save where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="under 50 s: one seed, a few steps, no intervals")
+    parser.add_argument("--quick", action="store_true", help="under 50 CPU s: one seed, a few steps, no intervals")
     parser.add_argument("--save", action="store_true", help="write results/secagg_sparse.json")
     parser.add_argument("--mirror", help="directory with the raw files of KIBA and Biogen ADME")
     options = parser.parse_args()
