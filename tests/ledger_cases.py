@@ -98,9 +98,9 @@ class Book:
         return verify_ledger(self.lines(), self.checkpoint_lines(), accepted, delivered or Delivered(), now)
 
 
-def approved_book() -> Book:
+def approved_book(at: datetime = NOW) -> Book:
     """A consortium whose three data owners have approved a plan."""
-    book = Book()
+    book = Book(at=at)
     version = founded().versions[0].agreement
     book.say("dynamo", AgreementAdopted(version=1, agreement=version.digest))
     book.say("acme", PlanFiled(plan=PLAN), PlanApproved(plan=PLAN))
@@ -116,9 +116,9 @@ def a_round(index: int, *partners: str, plan: str = PLAN) -> tuple[RoundOpened, 
     return opened, RoundAggregated(session=SESSION, round_index=index, aggregate=AGGREGATE, contributors=keys)
 
 
-def whole_book() -> Book:
+def whole_book(at: datetime = NOW) -> Book:
     """A run from agreement to export, with a checkpoint in the middle and one at the end."""
-    book = approved_book()
+    book = approved_book(at)
     book.say("dynamo", *a_round(0))
     book.check()
     book.say("cygnus", PlanRefused(plan=PLAN, code=RefusalCode.CODE_DIFFERS), PolicyChanged(policy=HEADER))
