@@ -7,9 +7,9 @@ stand in. Refusals do not repeat what they refused: it may be a secret.
 
 import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from pharmonia.base.errors import EventError
 from pharmonia.governance.terms import RefusalCode, ResourceKind
@@ -270,9 +270,17 @@ def _require_member(name: str, value: object, words: type[StrEnum]) -> None:
         raise EventError(f"{name} must be one of {', '.join(words)}, got {_kind_of(value)}")
 
 
-def _require_key_ids(name: str, values: Sequence[object]) -> None:
+def _require_key_ids(name: str, values: object) -> None:
     if type(values) is not tuple or not 1 <= len(values) <= MAX_CONTRIBUTORS:
         raise EventError(f"{name} must be a tuple of 1 to {MAX_CONTRIBUTORS} key ids, got {_kind_of(values)}")
+    if not all(type(value) is str for value in values):
+        raise EventError(f"{name} must be key ids and nothing else")
+    _require_sorted_key_ids(name, values)
+
+
+@lru_cache(maxsize=256)
+def _require_sorted_key_ids(name: str, values: tuple[str, ...]) -> None:
+    """Remembers the sets that passed: rounds have the same contributors again and again."""
     for value in values:
         require_key_id(name, value)
     if any(first >= second for first, second in itertools.pairwise(values)):

@@ -39,6 +39,7 @@ class Version:
         owners: The partners of those keys.
         ends: When each key ends.
         roles: Of each partner.
+        data_owners: Ids.
     """
 
     agreement: Agreement
@@ -46,6 +47,7 @@ class Version:
     owners: Mapping[str, str]
     ends: Mapping[str, datetime]
     roles: Mapping[str, frozenset[Role]]
+    data_owners: frozenset[str]
 
     @staticmethod
     def of(agreement: Agreement) -> "Version":
@@ -57,6 +59,7 @@ class Version:
             owners={key.public.key_id: key.partner for key in active},
             ends={key.public.key_id: key.valid_until for key in active},
             roles={partner.id: frozenset(partner.roles) for partner in agreement.terms.partners},
+            data_owners=frozenset(agreement.terms.data_owners),
         )
 
 
@@ -74,15 +77,14 @@ class Rules:
     versions: Sequence[Version]
     now: datetime
     findings: Findings
+    version: Version = field(init=False)  # in force; the founding one before any was named
     n_adopted: int = 0
     latest: datetime | None = None
     plans: dict[str, set[str]] = field(default_factory=dict)
     sessions: dict[str, _Session] = field(default_factory=dict)
 
-    @property
-    def version(self) -> Version:
-        """The version in force; the founding one before any was named."""
-        return self.versions[max(0, self.n_adopted - 1)]
+    def __post_init__(self) -> None:
+        self.version = self.versions[0]
 
     def version_for(self, events: Sequence[Event]) -> Version:
         """The version whose keys sign these events: the one that the first of them puts in force, if it does."""
@@ -143,6 +145,7 @@ class Rules:
             return
         if event.agreement != self.versions[self.n_adopted].agreement.digest:
             self.findings.add(Check.AGREED, where, f"version {event.version} is not the one that the partners signed")
+        self.version = self.versions[self.n_adopted]
         self.n_adopted += 1
         self.plans.clear()  # a plan is for one version; approvals do not outlive it
         self.sessions.clear()
@@ -188,7 +191,7 @@ class Rules:
         self.findings.count(Check.APPROVED)
         terms = self.version.agreement.terms
         approving = self.plans.get(event.plan, set())
-        standing = sum(1 for one in approving if Role.DATA_OWNER in self.version.roles.get(one, frozenset()))
+        standing = len(approving & self.version.data_owners)
         if standing < terms.thresholds.plan:
             what = f"{standing} data owners approve the plan {event.plan}; {terms.thresholds.plan} must"
             self.findings.add(Check.APPROVED, where, what)
@@ -205,10 +208,10 @@ class Rules:
         self.findings.count(Check.COHORT)
         owners, terms = self.version.owners, self.version.agreement.terms
         partners = {owners[key] for key in contributors if key in owners}
-        strange = [key for key in contributors if key not in owners]
+        strange = sorted(set(contributors).difference(owners))
         if strange:
             self.findings.add(Check.COHORT, where, f"the contributors {', '.join(strange)} have no active key")
-        others = sorted(one for one in partners if Role.DATA_OWNER not in self.version.roles[one])
+        others = sorted(partners - self.version.data_owners)
         if others:
             self.findings.add(Check.COHORT, where, f"{', '.join(others)} contributed but is no data owner")
         if len(partners) < terms.min_cohort:
