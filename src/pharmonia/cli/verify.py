@@ -15,6 +15,7 @@ def verify(
     agreement: Annotated[Path, typer.Option(help="The signed agreement, with all its versions.")],
     model: Annotated[Path | None, typer.Option(help="A delivered model; was it handed over?")] = None,
     report: Annotated[Path | None, typer.Option(help="A results.json; was it recorded, with these figures?")] = None,
+    plan: Annotated[list[Path] | None, typer.Option(help="A plan; once for each whose rounds to hold to it.")] = None,
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(help="A checkpoints.jsonl that a partner kept; give it once for each partner."),
@@ -30,6 +31,7 @@ def verify(
     """
     try:
         from pharmonia.governance.agreement_history import decode_history  # noqa: PLC0415
+        from pharmonia.governance.plan_codec import decode_plan  # noqa: PLC0415
         from pharmonia.governance.verify import Delivered  # noqa: PLC0415
         from pharmonia.run.ledgerfile import read_checkpoints, verify_folder  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -48,6 +50,7 @@ def verify(
         model_digest=model_digest,
         report=None if report is None else _content(report),
         checkpoints=tuple(kept),
+        plans=tuple(decode_plan(_content(path), path.name).plan for path in plan or []),
     )
     result = verify_folder(ledger, history, delivered, datetime.now(UTC))
     typer.echo(json.dumps(result.as_json(), indent=1) if as_json else result.summary())

@@ -12,6 +12,7 @@ from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
 from pharmonia.governance.events import Evaluated, Event, Exporting, RecordedFigure
 from pharmonia.governance.ledger import Entry, decode_entry
 from pharmonia.governance.merkle import Frontier, leaf_hash
+from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import ResourceKind, Role
 from pharmonia.governance.verify_report import figures_of
 from pharmonia.governance.verify_result import Check, Findings, VerificationResult
@@ -26,11 +27,13 @@ class Delivered:
         model_digest: SHA-256 of the file of the delivered model; None if none is to be checked.
         report: The bytes of the report's results.json; None if none is to be checked.
         checkpoints: That partners kept, so that a ledger cut short, or another history, is found out.
+        plans: Whose rounds are to be held against them.
     """
 
     model_digest: str | None = None
     report: bytes | None = None
     checkpoints: tuple[SignedCheckpoint, ...] = ()
+    plans: tuple[RunPlan, ...] = ()
 
 
 def verify_ledger(
@@ -68,7 +71,8 @@ class _Pass:
     def __init__(self, versions: Sequence[Version], delivered: Delivered, now: datetime) -> None:
         self.ledger = versions[0].agreement.digest
         self.findings = Findings()
-        self.rules = Rules(versions=versions, now=now, findings=self.findings)
+        documents = {plan.digest: plan for plan in delivered.plans}
+        self.rules = Rules(versions=versions, documents=documents, now=now, findings=self.findings)
         self.tree = Frontier()
         self.delivered = delivered
         self.report_digest = None if delivered.report is None else hashlib.sha256(delivered.report).hexdigest()

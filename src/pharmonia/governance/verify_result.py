@@ -67,6 +67,7 @@ class Check(StrEnum):
     AGREED = "every agreement version named is the one that the partners signed"
     APPROVED = "every round's plan stood approved by enough data owners and by each contributor"
     COHORT = "every round had enough contributors, all of them data owners"
+    PLANNED = "every round kept to its plan, of the plans given"
     ROLES = "everybody did only what its role allows"
     EXPORTS = "every export was allowed by the agreement in force"
     MODEL = "the model is one that was handed over"
@@ -95,6 +96,7 @@ _FAMILIES: Mapping[Check, Family] = {
     Check.AGREED: Family.THRESHOLDS,
     Check.APPROVED: Family.APPROVALS,
     Check.COHORT: Family.APPROVALS,
+    Check.PLANNED: Family.APPROVALS,
     Check.ROLES: Family.PERMISSIONS,
     Check.EXPORTS: Family.PERMISSIONS,
     Check.MODEL: Family.MODEL,

@@ -22,6 +22,7 @@ from pharmonia.governance.events import (
 )
 from pharmonia.governance.identity import PublicKey
 from pharmonia.governance.permissions import Resource, decide
+from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import DECIDING, Action, Refused, ResourceKind, Role
 from pharmonia.governance.verify_result import Check, Findings
 
@@ -75,6 +76,7 @@ class Rules:
     """Where a ledger stands: the version in force, plans with who approves them, and the open round of each session."""
 
     versions: Sequence[Version]
+    documents: Mapping[str, RunPlan]  # plans that the auditor holds, by digest
     now: datetime
     findings: Findings
     version: Version = field(init=False)  # in force; the founding one before any was named
@@ -178,6 +180,7 @@ class Rules:
         self._require_role(author, frozenset({Role.COORDINATOR}), "opens a round", where)
         self._require_filed(event.plan, "a round of", where)
         self._require_approved(event, at, where)
+        self._require_planned(event, author, at, where)
         session = self.sessions.get(event.session)
         if session is None and len(self.sessions) >= MAX_STANDING:
             self.findings.add(Check.SEQUENCE, where, f"more than {MAX_STANDING} sessions under one version")
@@ -202,6 +205,22 @@ class Rules:
         if lacking:
             what = f"{', '.join(lacking)} contributed without a standing approval of the plan {event.plan}"
             self.findings.add(Check.APPROVED, where, what)
+
+    def _require_planned(self, event: RoundOpened, author: str, at: datetime, where: str) -> None:
+        plan = self.documents.get(event.plan)
+        if plan is None:
+            return
+        self.findings.count(Check.PLANNED)
+        partners = {self.version.owners.get(key, key) for key in event.contributors}
+        reasons = [
+            (author != plan.coordinator, f"{author} opens a round that {plan.coordinator} should"),
+            (at > plan.valid_until, f"the plan ended {plan.valid_until}"),
+            (plan.agreement != self.version.agreement.digest, "the plan is for another version of the agreement"),
+            (not partners <= set(plan.partners), "contributors whose data the plan does not name"),
+        ]
+        for is_broken, reason in reasons:
+            if is_broken:
+                self.findings.add(Check.PLANNED, where, f"{plan.label}, version {plan.version}: {reason}")
 
     def _require_cohort(self, contributors: Sequence[str], where: str) -> set[str]:
         """The partners of these keys, checked to be enough data owners."""
