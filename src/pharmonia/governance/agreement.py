@@ -55,7 +55,8 @@ class Agreement:
         keys: Of all partners that are or were, sorted by owner and key id.
 
     Raises:
-        TermsError: A partner without an active key, a key without a partner, or a key named twice.
+        TermsError: Terms that these partners cannot keep, a partner without an active key, a key without a partner, or
+            a key named twice.
     """
 
     version: int
@@ -64,6 +65,7 @@ class Agreement:
     keys: tuple[PartnerKey, ...]
 
     def __post_init__(self) -> None:
+        self.terms.require_complete()
         if not 1 <= self.version <= MAX_VERSION or (self.previous is None) != (self.version == 1):
             raise TermsError(f"version {self.version} of an agreement: the first has no previous one, every other has")
         if self.previous is not None:

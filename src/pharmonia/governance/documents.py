@@ -24,7 +24,7 @@ _KEY_ID = re.compile(r"pk-[0-9a-f]{16}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
-Tree = Json | datetime  # a value of a hand-written TOML file may be a time
+Tree = None | bool | int | float | str | datetime | Sequence["Tree"] | Mapping[str, "Tree"]  # TOML has times
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 

@@ -202,8 +202,8 @@ class Terms:
         require_text(self.title, "the consortium's title", MAX_NAME)
         require_text(self.purpose, "the purpose", MAX_PURPOSE)
         require_time(self.valid_until, "the end of the agreement")
-        self._check_partners()
-        self._check_counts()
+        require_sorted(self.ids, "the partners")
+        require_distinct({partner.id: (partner.id, partner.name) for partner in self.partners}, self.consortium)
         require_sorted(self.trunk_recipients, "recipients of the trunk")
         require_sorted(self.publishable, "what may be published")
         require_sorted(self.metrics, "the metrics")
@@ -216,15 +216,16 @@ class Terms:
         if not EXPORTABLE.issuperset(self.publishable):
             raise TermsError("data sets and private heads are not published; leave them out of what may be")
 
-    def _check_partners(self) -> None:
-        require_sorted(self.ids, "the partners")
-        require_distinct({partner.id: (partner.id, partner.name) for partner in self.partners}, self.consortium)
+    def require_complete(self) -> None:
+        """Refuses terms that are a draft still: an agreement's partners can fill its roles and reach its thresholds.
+
+        Raises:
+            TermsError: They cannot; names the number.
+        """
         if not 2 <= len(self.data_owners) <= MAX_PARTNERS or len(self.ids) > MAX_PARTNERS:
             raise TermsError(f"a consortium has 2 data owners or more, and at most {MAX_PARTNERS} partners")
         if not any(Role.COORDINATOR in partner.roles for partner in self.partners):
             raise TermsError("a consortium has a coordinator; give a partner that role")
-
-    def _check_counts(self) -> None:
         n_deciding, n_owners = len(self.deciding), len(self.data_owners)
         if not n_deciding / 2 < self.thresholds.agreement <= n_deciding:
             raise TermsError(f"an agreement takes more than half of the {n_deciding} deciding partners, at most all")

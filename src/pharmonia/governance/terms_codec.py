@@ -32,15 +32,17 @@ def terms_json(terms: Terms) -> Json:
         "publishable": [kind.value for kind in terms.publishable],
         "metrics": list(terms.metrics),
         "credit": terms.credit.value,
-        "partners": [
-            {
-                "id": partner.id,
-                "name": partner.name,
-                "roles": [role.value for role in partner.roles],
-                "may_export": [kind.value for kind in partner.may_export],
-            }
-            for partner in terms.partners
-        ],
+        "partners": [partner_json(partner) for partner in terms.partners],
+    }
+
+
+def partner_json(partner: Partner) -> Json:
+    """A partner as documents hold it."""
+    return {
+        "id": partner.id,
+        "name": partner.name,
+        "roles": [role.value for role in partner.roles],
+        "may_export": [kind.value for kind in partner.may_export],
     }
 
 
@@ -77,7 +79,7 @@ def take_terms(fields: Fields) -> Terms:
         publishable=fields.choices("publishable", ResourceKind),
         metrics=fields.texts("metrics"),
         credit=fields.choice("credit", Credit),
-        partners=tuple(_partner(inner) for inner in fields.inners("partners")),
+        partners=tuple(take_partner(inner) for inner in fields.inners("partners")),
     )
     fields.done()
     return terms
@@ -116,7 +118,12 @@ def take_budget(fields: Fields, name: str) -> PrivacyBudget | None:
     return budget
 
 
-def _partner(fields: Fields) -> Partner:
+def take_partner(fields: Fields) -> Partner:
+    """A partner from a document.
+
+    Raises:
+        TermsError: One that cannot be.
+    """
     partner = Partner(
         id=fields.text("id"),
         name=fields.text("name"),
