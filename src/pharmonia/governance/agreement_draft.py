@@ -55,13 +55,10 @@ def _in_order(tree: Mapping[str, Tree]) -> Mapping[str, Tree]:
     if isinstance(rules, Mapping):
         ordered["plan_rules"] = {"privacy_budget": None, **rules}
     if isinstance(partners, list):
-        tables = [_partner_in_order(partner) for partner in partners if isinstance(partner, Mapping)]
-        ordered["partners"] = sorted(tables, key=_id)
+        tables = {str(one.get("id")): _partner_in_order(one) for one in partners if isinstance(one, Mapping)}
+        if len(tables) == len(partners):  # else something is wrong, and shows where the field is read
+            ordered["partners"] = [tables[name] for name in sorted(tables)]
     return ordered
-
-
-def _id(partner: Mapping[str, Tree]) -> str:
-    return str(partner.get("id"))
 
 
 def _partner_in_order(partner: Mapping[str, Tree]) -> Mapping[str, Tree]:
