@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from governance_cases import founded
+from governance_cases import founded, key_of
 from ledger_cases import PLAN, SESSION, Book, a_round, approved_book, whole_book
 from pharmonia.cli.main import main
 from pharmonia.governance.agreement_history import encode_history
 from pharmonia.governance.events import Exporting, PlanFiled
 from pharmonia.governance.terms import ResourceKind
+from pharmonia.governance.verify_result import Check
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, open_ledger
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)  # the command looks at the clock
@@ -142,3 +143,20 @@ def test_what_is_planned_but_never_run_verifies_too(tmp_path: Path, run: Run) ->
     assert PLAN != SESSION
     ledger, agreement = write(book, tmp_path)
     assert run(ledger, "--agreement", agreement).code == 0
+
+
+def test_the_example_in_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    (tmp_path / "agreement.json").write_bytes(encode_history(founded()))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"key": key_of("dynamo")})  # noqa: S102
+    assert (tmp_path / "ledger" / ENTRIES).read_bytes().count(b"\n") == 1
+    assert (tmp_path / "ledger" / CHECKPOINTS).read_bytes().count(b"\n") == 1
+
+
+def test_the_docs_tell_every_check_and_exit_code() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    told = [(row[0].removeprefix("| "), row[1]) for row in rows]
+    assert told == [(f"{check.number}", f"{check.family} ({check.family.error.exit_code})") for check in Check]

@@ -148,7 +148,7 @@ def load_object(line: bytes) -> dict[str, object]:
     if len(line) > MAX_LINE_BYTES:
         raise LedgerError(f"a line holds at most {MAX_LINE_BYTES} bytes, got {len(line)}")
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())  # json would guess at the encoding of bytes
     except (ValueError, RecursionError) as error:
         raise LedgerError("a line is not JSON") from error
     if type(value) is not dict:
