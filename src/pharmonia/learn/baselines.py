@@ -1,7 +1,8 @@
 """Predictors without a neural network: what a comparison should beat before anyone speaks of learning.
 
 The two trivial ones fool people. On KIBA's published fold the mean of the training values has an MSE of 0.680 and the
-additive model, which knows nothing of chemistry or of how compound and target fit, a concordance index of 0.781.
+additive model, which knows nothing of chemistry or of how compound and target fit, a concordance index of 0.781;
+boosted trees come to 0.178 and 0.855. docs/scenarios.md has the other protocols.
 """
 
 from dataclasses import dataclass
