@@ -1,6 +1,6 @@
 """Papers in plain language made from the terms: a starting point for the partners' lawyers, not legal advice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pharmonia.governance.documents import time_text
 from pharmonia.governance.permissions import TABLE
@@ -51,7 +51,7 @@ def _page(title: str, *parts: str) -> str:
     return "\n".join([f"# {title}\n", NOTICE, *parts])
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [headings, ("---",) * len(headings), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
@@ -91,8 +91,8 @@ def _data_sharing(terms: Terms) -> str:
         + f" No plan runs with fewer than {terms.min_cohort} data owners. Privacy budget per run: {privacy}.",
         f"**Results.** The shared trunk goes to: {recipients}. May be published: "
         f"{', '.join(terms.publishable) or 'nothing'}.",
-        f"**Approval.** A plan takes {terms.thresholds.plan} of {len(terms.data_owners)} data owners, and each that takes "
-        f"part; this agreement is changed by {terms.thresholds.agreement} of {len(terms.deciding)} deciding partners.",
+        f"**Approval.** A plan takes {terms.thresholds.plan} of {len(terms.data_owners)} data owners, and each that "
+        f"takes part; this agreement is changed by {terms.thresholds.agreement} of {len(terms.deciding)} deciding partners.",
         "**Withdrawal.** A data owner may narrow or revoke its policy at any time, with effect before the next round. "
         "Results made before that remain as agreed. _To be settled: models already delivered._",
         f"**Credit.** {_CREDIT[terms.credit]}",

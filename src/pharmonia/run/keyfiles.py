@@ -1,0 +1,106 @@
+"""Private keys on disk: a file that its owner alone can read, and that is never overwritten."""
+
+import os
+import secrets
+from pathlib import Path
+
+from pharmonia.base.errors import KeyFileError
+from pharmonia.governance.identity import CommitmentKey, PrivateKey, is_encrypted
+
+MAX_KEY_BYTES = 4096
+_OTHERS = 0o077
+_COMMITMENT_HEADING = "pharmonia commitment key\n"
+
+
+def create_key(path: Path, passphrase: bytes | None) -> PrivateKey:
+    """A fresh signing key, written to a new file of mode 0600.
+
+    Raises:
+        KeyFileError: The file exists, or cannot be written.
+        IdentityError: The passphrase is too short.
+    """
+    key = PrivateKey.generate()
+    _create(path, key.to_pem(passphrase))
+    return key
+
+
+def read_key(path: Path, passphrase: bytes | None) -> PrivateKey:
+    """The signing key in a file.
+
+    Raises:
+        KeyFileError: Missing, readable by others, damaged, or under another passphrase; names the file.
+    """
+    try:
+        return PrivateKey.from_pem(_read(path), passphrase)
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}") from error
+
+
+def needs_passphrase(path: Path) -> bool:
+    """Whether a key file is encrypted.
+
+    Raises:
+        KeyFileError: Missing, or readable by others.
+    """
+    return is_encrypted(_read(path))
+
+
+def create_commitment_key(path: Path) -> CommitmentKey:
+    """A fresh secret for commitments to data sets, written to a new file of mode 0600.
+
+    Raises:
+        KeyFileError: The file exists, or cannot be written.
+    """
+    key = CommitmentKey.generate()
+    _create(path, f"{_COMMITMENT_HEADING}{key.secret.hex()}\n".encode())
+    return key
+
+
+def read_commitment_key(path: Path) -> CommitmentKey:
+    """The secret for commitments in a file.
+
+    Raises:
+        KeyFileError: Missing, readable by others, or damaged.
+    """
+    heading, _, rest = _read(path).partition(b"\n")
+    try:
+        secret = bytes.fromhex(rest.decode().strip())
+    except ValueError as error:
+        raise KeyFileError(f"{path} is damaged: its second line is not hexadecimal") from error
+    if f"{heading.decode(errors='replace')}\n" != _COMMITMENT_HEADING or len(secret) != 32:
+        raise KeyFileError(f"{path} is not a commitment key; restore it from your backup")
+    return CommitmentKey(secret)
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Write a file whole, on the disk, without ever being readable by others or replacing another."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise KeyFileError(f"{path} exists; a key file is never overwritten, choose another name") from error
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if mode & _OTHERS:
+            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:o}); run `chmod 600 {path}`")
+        with path.open("rb") as file:
+            content = file.read(MAX_KEY_BYTES + 1)
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > MAX_KEY_BYTES:
+        raise KeyFileError(f"{path} is too large for a key file; name the file that `pharmonia keys create` wrote")
+    return content
