@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pharmonia.data.interactions import EncodedInteractions
-from pharmonia.learn.local import use_one_thread
+from pharmonia.learn.network import use_one_thread
 from pharmonia.run import datasets
 from pharmonia.run.cache import cache_dir as cache_in_use
 from pharmonia.run.cache import is_ready

@@ -102,6 +102,8 @@ def made_up_costs(n_partners: int) -> tuple[Cost, ...]:
             cpu_s=51.3,
             bytes_to_partners=traffic,
             bytes_from_partners=traffic,
+            n_clipped=0,
+            sum_error=2.5e-7,
         ),
         Cost(arm=Arm.POOLED, n_rounds=26, wall_s=22.5, cpu_s=41.7, bytes_to_partners=0, bytes_from_partners=0),
     )
@@ -123,7 +125,8 @@ def made_up_description(seeds: tuple[int, ...] = (1,), n_partners: int = 4) -> R
         model="GraphDTA GIN",
         n_params=1_200_000,
         norm="layer",
-        method="FedAvg",
+        method="fedavg",
+        aggregation="secure",
         n_rounds=30,
         local_epochs=1,
         batch_size=128,

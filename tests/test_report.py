@@ -105,7 +105,7 @@ def test_json_comes_back_as_it_went(report: Report) -> None:
 
 def test_json_has_a_version_and_a_unit_on_every_figure(report: Report) -> None:
     content = json.loads(json.dumps(report_to_json(report)))
-    assert (content["schema"], content["schema_version"]) == ("pharmonia/comparison", 1)
+    assert (content["schema"], content["schema_version"]) == ("pharmonia/comparison", 2)
     overall = content["comparisons"][0]
     assert overall["scores"]["federated"]["mse"]["unit"] == "(KIBA score)²"
     assert set(overall["scores"]) == {arm.value for arm in Arm}
@@ -117,8 +117,8 @@ def test_json_has_a_version_and_a_unit_on_every_figure(report: Report) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema_version",), 2, "version 2"),
-        (("schema",), "other", "other version 1"),
+        (("schema_version",), 1, "version 1"),
+        (("schema",), "other", "other version 2"),
         (("n_resamples",), "many", "n_resamples: expected a whole number, got 'many'"),
         (("comparisons", 0, "verdict"), "wins", r"comparisons\[0\].verdict: expected one of"),
         (("comparisons", 0, "gain", "low"), None, r"comparisons\[0\].gain.low: expected a number"),

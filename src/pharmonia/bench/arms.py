@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from pharmonia.base.arrays import Vector
+from pharmonia.base.canonical import Json
 from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.data.interactions import EncodedInteractions
 from pharmonia.data.partition import Partition, partition_rows
 from pharmonia.data.splits import Split, split_rows
 from pharmonia.evaluate.outcome import Arm
+from pharmonia.learn.settings import Method
 from pharmonia.run.datasets import load
 from pharmonia.run.records import TrainedModel
 from pharmonia.run.store import RunStore
@@ -51,6 +53,18 @@ class ArmJob:
     seed: int
     arm: Arm
     partner: int | None
+
+    @property
+    def method(self) -> Method:
+        """How the run's partners step; one owner of rows trains as with FedAvg."""
+        return self.settings.method if self.arm is Arm.FEDERATED else Method()
+
+    def to_json(self, data_digest: str) -> dict[str, Json]:
+        """Plain values that determine this run, for its digest; alone and pooled runs serve every method."""
+        values = self.settings.to_json(self.seed) | {"data": data_digest, "arm": self.arm, "partner": self.partner}
+        if self.arm is Arm.FEDERATED:
+            values |= {"method": str(self.settings.method), "aggregation": self.settings.aggregation}
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

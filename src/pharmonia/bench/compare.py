@@ -20,9 +20,19 @@ from pharmonia.data.partition import overlap
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.outcome import Arm, Cost, Curve, Holding, Holdings, RunDescription, SeedOutcome, mean_curve
 from pharmonia.evaluate.report import Report, build_report
+from pharmonia.nn.choices import Model
 from pharmonia.run.cache import describe
 from pharmonia.run.records import Performance
 
+MODEL_NAMES = {
+    Model.GIN: "GraphDTA GIN",
+    Model.GCN: "GraphDTA GCN",
+    Model.GAT: "GraphDTA GAT",
+    Model.GAT_GCN: "GraphDTA GAT-GCN",
+    Model.DEEPDTA: "DeepDTA",
+    Model.LIGAND_ONLY: "GraphDTA GIN without the target",
+    Model.TARGET_ONLY: "GraphDTA GIN without the compound",
+}
 BOOTSTRAP_STREAM = 3  # which random numbers of the first seed are for resampling
 
 
@@ -95,7 +105,7 @@ def compare(
         on_result=keep,
     )
     outcomes = [_outcome(settings, seed, results) for seed in settings.seeds]
-    n_params = next(iter(results.values())).model.parameters.size
+    n_params = next(r.model.parameters.size for job, r in results.items() if job.arm is Arm.POOLED)
     description = _describe(settings, n_params=n_params, command=command, now=now)
     return build_report(outcomes, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
 
@@ -223,6 +233,8 @@ def _cost(arm: Arm, results: list[ArmResult]) -> Cost:
         cpu_s=sum(record.cpu_s for record in rounds),
         bytes_to_partners=sum(record.bytes_to_partners for record in rounds) if crosses else 0,
         bytes_from_partners=sum(record.bytes_from_partners for record in rounds) if crosses else 0,
+        n_clipped=sum(record.n_clipped for record in rounds),
+        sum_error=max((r.sum_error for r in rounds if r.sum_error is not None), default=None),
     )
 
 
@@ -230,7 +242,8 @@ def _describe(settings: ComparisonSettings, *, n_params: int, command: str, now:
     shared = share_out(settings, settings.seeds[0])
     interactions = shared.encoded.interactions
     about = describe(settings.dataset)
-    per_seed: list[Json] = [settings.to_json(seed) for seed in settings.seeds]
+    federated = [ArmJob(settings=settings, seed=seed, arm=Arm.FEDERATED, partner=None) for seed in settings.seeds]
+    per_seed: list[Json] = [job.to_json(shared.digest) for job in federated]
     return RunDescription(
         dataset=interactions.name,
         measure=interactions.measure,
@@ -242,10 +255,11 @@ def _describe(settings: ComparisonSettings, *, n_params: int, command: str, now:
         partition=settings.partition,
         split=settings.split,
         seeds=settings.seeds,
-        model="GraphDTA GIN",
+        model=MODEL_NAMES[settings.local.model],
         n_params=n_params,
         norm=settings.local.norm,
-        method="FedAvg",
+        method=str(settings.method),
+        aggregation=settings.aggregation,
         n_rounds=settings.schedule.rounds,
         local_epochs=settings.local.local_epochs,
         batch_size=settings.local.batch_size,

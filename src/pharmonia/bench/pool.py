@@ -92,7 +92,7 @@ def _start_worker(events: "Queue[RoundDone]", stop: Event) -> None:
     global _events, _stop  # how a pool hands things to its workers
     _events, _stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from pharmonia.learn.local import use_one_thread  # noqa: PLC0415 - PyTorch is for workers only
+    from pharmonia.learn.network import use_one_thread  # noqa: PLC0415 - PyTorch is for workers only
 
     use_one_thread()
 

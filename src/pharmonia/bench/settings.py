@@ -8,7 +8,7 @@ from pharmonia.base.errors import OptionError
 from pharmonia.data.partition import PartitionKind
 from pharmonia.data.splits import SplitKind
 from pharmonia.learn.algorithms import Schedule
-from pharmonia.learn.settings import MAX_SEED, LocalSettings
+from pharmonia.learn.settings import MAX_SEED, Aggregation, LocalSettings, Method
 
 MAX_SEEDS = 100
 
@@ -24,6 +24,8 @@ class ComparisonSettings:
         split: What is held out within them.
         seeds: Each a repetition with its own partition, split and initialisation; all different.
         local: What each partner does in a round.
+        method: How the federated partners' steps become one.
+        aggregation: What the coordinator learns of a federated partner's update.
         schedule: How long to train.
 
     Raises:
@@ -36,6 +38,8 @@ class ComparisonSettings:
     split: SplitKind
     seeds: tuple[int, ...]
     local: LocalSettings
+    method: Method
+    aggregation: Aggregation
     schedule: Schedule
 
     def __post_init__(self) -> None:
@@ -47,7 +51,7 @@ class ComparisonSettings:
             raise OptionError(f"a seed must be 0 to {MAX_SEED}, got {self.seeds}")
 
     def to_json(self, seed: int) -> dict[str, Json]:
-        """Plain values that determine the runs of one seed, for their digests."""
+        """Plain values that determine the alone and pooled runs of one seed, for their digests."""
         return {
             "version": __version__,
             "dataset": self.dataset,

@@ -5,22 +5,25 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from pharmonia.base.arrays import Vector
 from pharmonia.base.canonical import digest_json
 from pharmonia.bench.arms import ArmJob, ArmResult, SharedOut, StorePlace, share_out
+from pharmonia.bench.simulation import simulate
 from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part
-from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.evaluate.outcome import Arm
-from pharmonia.learn.local import LocalLearner, predict
+from pharmonia.learn.network import predict
+from pharmonia.learn.settings import Private
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.coordinator import Coordinator
-from pharmonia.run.party import Party
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
-from pharmonia.run.store import RunStatus
+from pharmonia.run.store import RunStatus, RunStore
 
 POOL_NAME = "all partners' data in one place"
 RUN_ID_DIGITS = 20
+PRIVATE_FILE = "private.safetensors"  # what each partner kept to itself; in one place only because this simulates
 
 
 def run_arm(
@@ -28,27 +31,40 @@ def run_arm(
 ) -> ArmResult:
     """Train the arm's model, or find it finished in the store, and predict the test rows with it."""
     shared = share_out(job.settings, job.seed)
-    settings = {**job.settings.to_json(job.seed), "data": shared.digest, "arm": job.arm, "partner": job.partner}
+    settings = job.to_json(shared.digest)
     run_id = digest_json(settings)[:RUN_ID_DIGITS]
     store = place.open()
     folder = store.folder(run_id)
     if store.open_run(run_id, settings, now) is RunStatus.FINISHED:
         model = store.model(run_id)
     else:
-        engine = InProcessEngine(_parties(job, shared, folder))
-        plan = TrainingPlan(local=job.settings.local, schedule=job.settings.schedule, seed=job.seed)
-        model = Coordinator(plan, engine, store, run_id, performance).train(on_round)
-        for private in folder.glob("party-*"):
-            shutil.rmtree(private)  # the partners' states serve a resume, and the run is finished
+        model = _train(job, shared, store, run_id, performance, on_round)
     return ArmResult(job=job, model=model, predicted=_predictions(job, shared, model, folder))
 
 
-def _parties(job: ArmJob, shared: SharedOut, folder: Path) -> dict[str, Party]:
-    parties = {}
-    for index, dataset in _datasets(job, shared):
-        learner = LocalLearner(dataset, job.settings.local, (job.seed, index))
-        parties[dataset.name] = Party(learner, folder / f"party-{index}")
-    return parties
+def _train(
+    job: ArmJob,
+    shared: SharedOut,
+    store: RunStore,
+    run_id: str,
+    performance: Performance,
+    on_round: Callable[[RoundRecord], None],
+) -> TrainedModel:
+    folder = store.folder(run_id)
+    settings = job.settings
+    plan = TrainingPlan(local=settings.local, method=job.method, schedule=settings.schedule, seed=job.seed)
+    transcript = None
+    if performance.transcripts is not None and job.arm is Arm.FEDERATED:
+        transcript = performance.transcripts / f"seed-{job.seed}"
+    simulation = simulate(_datasets(job, shared), plan, settings.aggregation, folder, transcript)
+    sum_error = simulation.sum_error if job.arm is Arm.FEDERATED else None
+    coordinator = Coordinator(plan, simulation.engine, simulation.sums, store, run_id, performance, sum_error)
+    model = coordinator.train(on_round)
+    private = {name: party.best_private_part for name, party in simulation.parties.items()}
+    write_arrays(folder / PRIVATE_FILE, private, {})
+    for home in folder.glob("party-*"):
+        shutil.rmtree(home)  # the partners' states serve a resume, and the run is finished
+    return model
 
 
 def _datasets(job: ArmJob, shared: SharedOut) -> list[tuple[int, PartnerDataset]]:
@@ -74,7 +90,21 @@ def _datasets(job: ArmJob, shared: SharedOut) -> list[tuple[int, PartnerDataset]
 def _predictions(job: ArmJob, shared: SharedOut, model: TrainedModel, folder: Path) -> Vector:
     path = folder / "predictions.safetensors"
     if not path.exists():
-        test = shared.encoded.interactions.pairs.take(shared.split.rows(Part.TEST))
-        predicted = predict(model.parameters, job.settings.local.norm, shared.encoded, test)
-        write_arrays(path, {"predicted": predicted}, {})
+        write_arrays(path, {"predicted": _predict(job, shared, model, folder)}, {})
     return read_arrays(path)[0]["predicted"]
+
+
+def _predict(job: ArmJob, shared: SharedOut, model: TrainedModel, folder: Path) -> Vector:
+    """Every test row; where partners keep tensors to themselves, each row by its owner's model."""
+    rows = shared.split.rows(Part.TEST)
+    test = shared.encoded.interactions.pairs.take(rows)
+    local, method = job.settings.local, job.method
+    if method.private is Private.NOTHING:
+        return predict(local, method, model.parameters, np.empty(0), shared.encoded, test)
+    private, _ = read_arrays(folder / PRIVATE_FILE)
+    predicted = np.empty(rows.size)
+    for index, name in enumerate(shared.partition.names):
+        own = np.flatnonzero(shared.partition.owner[rows] == index)
+        part = private[name].astype(np.float64)
+        predicted[own] = predict(local, method, model.parameters, part, shared.encoded, test.take(own))
+    return predicted

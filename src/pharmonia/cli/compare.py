@@ -41,11 +41,29 @@ def compare(
     seeds: Annotated[
         int, typer.Option(help="Repetitions, each with its own partition and split.", rich_help_panel=MEASURED)
     ] = 1,
+    model: Annotated[
+        str,
+        typer.Option(help="gin, gcn, gat, gat-gcn, deepdta, ligand-only or target-only.", rich_help_panel=TRAINING),
+    ] = "gin",
     norm: Annotated[str, typer.Option(help="In the network: batch or layer.", rich_help_panel=TRAINING)] = "batch",
     optimiser: Annotated[str, typer.Option(help="adam or sgd.", rich_help_panel=TRAINING)] = "adam",
     learning_rate: Annotated[float, typer.Option(help="Step size.", rich_help_panel=TRAINING)] = 5e-4,
     batch_size: Annotated[int, typer.Option(help="Rows per step.", rich_help_panel=TRAINING)] = 128,
     local_epochs: Annotated[int, typer.Option(help="Passes per round.", rich_help_panel=TRAINING)] = 1,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="fedavg, fedsgd, fedprox[:mu], fedadam[:rate], fedyogi[:rate], fedadagrad[:rate] or scaffold; "
+            "then +private-norms, +private-head, +equal or +validation.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "fedavg",
+    aggregation: Annotated[
+        str,
+        typer.Option(
+            help="secure: only sums leave a partner. plain: for research, updates do.", rich_help_panel=TRAINING
+        ),
+    ] = "secure",
     rounds: Annotated[int, typer.Option(help="Rounds at most.", rich_help_panel=TRAINING)] = 60,
     patience: Annotated[
         int, typer.Option(help="Stop after so many rounds without a better validation error.", rich_help_panel=TRAINING)
@@ -56,6 +74,14 @@ def compare(
     store: Annotated[
         str | None,
         typer.Option(help="SQLAlchemy URL of the store; a file in OUT unless given.", rich_help_panel=RUNNING),
+    ] = None,
+    transcript: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory for all that the server sees of the federated runs; `pharmonia audit` attacks it. "
+            "Gigabytes for long runs.",
+            rich_help_panel=RUNNING,
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes side by side; one per core unless given.", rich_help_panel=RUNNING)
@@ -74,6 +100,7 @@ def compare(
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
     from pharmonia.bench.output import write_outputs  # noqa: PLC0415
     from pharmonia.evaluate.report_text import render_terminal  # noqa: PLC0415
+    from pharmonia.run.records import Performance  # noqa: PLC0415
 
     settings = _settings(
         dataset,
@@ -82,16 +109,23 @@ def compare(
         split=split,
         n_seeds=seeds,
         local={
+            "model": model,
             "norm": norm,
             "optimiser": optimiser,
             "learning_rate": learning_rate,
             "batch_size": batch_size,
             "local_epochs": local_epochs,
         },
+        method=method,
+        aggregation=aggregation,
         schedule={"rounds": rounds, "patience": patience},
     )
     place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
-    workplace = Workplace(place=place, n_workers=os.cpu_count() or 1 if workers is None else workers)
+    workplace = Workplace(
+        place=place,
+        n_workers=os.cpu_count() or 1 if workers is None else workers,
+        performance=Performance(transcripts=transcript),
+    )
     try:
         with _progress() as on_progress:
             report = run_comparison(
@@ -115,16 +149,19 @@ def _settings(
     split: str,
     n_seeds: int,
     local: Mapping[str, Any],
+    method: str,
+    aggregation: str,
     schedule: Mapping[str, int],
 ) -> "ComparisonSettings":
     from pharmonia.bench.settings import ComparisonSettings  # noqa: PLC0415
     from pharmonia.data.partition import PartitionKind  # noqa: PLC0415
     from pharmonia.data.splits import SplitKind  # noqa: PLC0415
     from pharmonia.learn.algorithms import Schedule  # noqa: PLC0415
-    from pharmonia.learn.settings import LocalSettings, Optimiser  # noqa: PLC0415
-    from pharmonia.nn.choices import Norm  # noqa: PLC0415
+    from pharmonia.learn.settings import Aggregation, LocalSettings, Method, Optimiser  # noqa: PLC0415
+    from pharmonia.nn.choices import Model, Norm  # noqa: PLC0415
 
     chosen = {
+        "model": _choice(Model, "model", local["model"]),
         "norm": _choice(Norm, "norm", local["norm"]),
         "optimiser": _choice(Optimiser, "optimiser", local["optimiser"]),
     }
@@ -135,6 +172,8 @@ def _settings(
         split=_choice(SplitKind, "split", split),
         seeds=tuple(range(n_seeds)),
         local=LocalSettings(**{**local, **chosen}),
+        method=Method.parse(method),
+        aggregation=_choice(Aggregation, "aggregation", aggregation),
         schedule=Schedule(**schedule),
     )
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pharmonia import __version__
 from pharmonia.base.errors import MissingExtraError, PharmoniaError
-from pharmonia.cli import compare, data, verify
+from pharmonia.cli import audit, compare, data, verify
 
 _TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("compare")(compare.compare)
+app.command("audit")(audit.audit)
 app.command("verify")(verify.verify)
 
 

@@ -115,7 +115,7 @@ def mean_curve(curves: Sequence[Curve], n_valid: Sequence[int]) -> Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one arm took in time and traffic; of all partners together."""
+    """What one arm took in time and traffic, and how exact its sums were; of all partners together."""
 
     arm: Arm
     n_rounds: int
@@ -123,10 +123,13 @@ class Cost:
     cpu_s: float
     bytes_to_partners: int
     bytes_from_partners: int
+    n_clipped: int = 0  # elements of secure sums that no scale could hold
+    sum_error: float | None = None  # largest difference from the float64 sum, as a share of its tensor's largest element
 
     def __post_init__(self) -> None:
         """Refuse negative or infinite amounts."""
-        amounts = (self.n_rounds, self.wall_s, self.cpu_s, self.bytes_to_partners, self.bytes_from_partners)
+        traffic = (self.bytes_to_partners, self.bytes_from_partners)
+        amounts = (self.n_rounds, self.wall_s, self.cpu_s, *traffic, self.n_clipped, self.sum_error or 0.0)
         if not np.isfinite(amounts).all() or min(amounts) < 0:
             raise MetricError(f"cost of {self.arm} must be finite and not negative, got {amounts}")
 
@@ -223,7 +226,8 @@ class RunDescription:
     model: str  # "GraphDTA GIN"
     n_params: int
     norm: str
-    method: str  # "FedAvg"
+    method: str  # "fedavg"
+    aggregation: str  # "secure", "plain"
     n_rounds: int  # at most
     local_epochs: int  # per round
     batch_size: int  # rows
@@ -238,7 +242,7 @@ class RunDescription:
 
     def __post_init__(self) -> None:
         """Refuse missing names, counts below one, repeated seeds and digests that are none."""
-        for name in ("dataset", "measure", "partition", "split", "model", "method", "version", "command"):
+        for name in ("dataset", "measure", "partition", "split", "model", "method", "aggregation", "version", "command"):
             if not getattr(self, name).strip():
                 raise MetricError(f"the run's {name} must not be empty")
         for name in ("n_rows", "n_compounds", "n_targets", "n_rounds", "local_epochs", "batch_size"):

@@ -113,7 +113,7 @@ def _mean_curves(outcomes: Sequence[SeedOutcome]) -> tuple[Curve, ...]:
 
 
 def _mean_costs(outcomes: Sequence[SeedOutcome]) -> tuple[Cost, ...]:
-    """Mean over the seeds of the cost of every arm that all seeds have; counts rounded."""
+    """Mean over the seeds of the cost of every arm that all seeds have; counts rounded, errors of sums the largest."""
     tables = [{cost.arm: cost for cost in outcome.costs} for outcome in outcomes]
     means = []
     for arm in (arm for arm in Arm if all(arm in table for table in tables)):
@@ -126,6 +126,8 @@ def _mean_costs(outcomes: Sequence[SeedOutcome]) -> tuple[Cost, ...]:
                 cpu_s=float(np.mean([cost.cpu_s for cost in costs])),
                 bytes_to_partners=round(np.mean([cost.bytes_to_partners for cost in costs])),
                 bytes_from_partners=round(np.mean([cost.bytes_from_partners for cost in costs])),
+                n_clipped=max(cost.n_clipped for cost in costs),
+                sum_error=max((cost.sum_error for cost in costs if cost.sum_error is not None), default=None),
             )
         )
     return tuple(means)

@@ -264,7 +264,7 @@ def _cost_words(cost: Cost) -> str:
 
 
 def _method(report: Report) -> str:
-    pairs = (*how_it_was_done(report.description, report.n_resamples), *provenance(report))
+    pairs = (*how_it_was_done(report), *provenance(report))
     mono = ("Command", "SHA-256")
     entries = "".join(
         f"<dt>{text(name)}</dt><dd>{f'<code>{text(said)}</code>' if name.startswith(mono) else text(said)}</dd>"

@@ -26,7 +26,7 @@ from pharmonia.evaluate.report import AgreementGrid, Report
 from pharmonia.evaluate.wording import headline, verdict_sentence
 
 SCHEMA = "pharmonia/comparison"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SHARE = "share of the alternative's MSE"
 _GAINS = {
     "gain": _SHARE,
@@ -43,6 +43,8 @@ _COST_UNITS = {
     "cpu_s": "seconds",
     "bytes_to_partners": "bytes",
     "bytes_from_partners": "bytes",
+    "n_clipped": "elements",
+    "sum_error": "share of the largest element of its tensor",
 }
 Value = TypeVar("Value")
 Name = TypeVar("Name", bound=StrEnum)
@@ -281,9 +283,10 @@ def _read_cost(node: _Node) -> Cost:
         arm=node.at("arm").name(Arm),
         wall_s=node.at("wall_s").at("value").number(),
         cpu_s=node.at("cpu_s").at("value").number(),
+        sum_error=node.at("sum_error").at("value").or_none(_Node.number),
         **{
             name: node.at(name).at("value").integer()
-            for name in ("n_rounds", "bytes_to_partners", "bytes_from_partners")
+            for name in ("n_rounds", "bytes_to_partners", "bytes_from_partners", "n_clipped")
         },
     )
 

@@ -25,6 +25,7 @@ from pharmonia.evaluate.wording import (
     pooling_sentence,
     seconds,
     seed_sentence,
+    sums_sentence,
     verdict_sentence,
 )
 
@@ -114,6 +115,7 @@ def render_terminal(report: Report) -> RenderableType:
     ]
     if report.costs:
         parts.append(_rich_table("Cost, all partners together", cost_table(report)))
+    parts.append(Text(f"Sums. {sums_sentence(report)}"))
     return Group(*parts)
 
 
@@ -135,7 +137,7 @@ def render_markdown(report: Report) -> str:
         *_section("Cost, all partners together", cost_table(report)),
         "## How it was done",
         "",
-        *_bullets(f"{name}: {text}" for name, text in how_it_was_done(d, report.n_resamples)),
+        *_bullets(f"{name}: {text}" for name, text in how_it_was_done(report)),
         *_bullets(f"{name}: {text}" for name, text in provenance(report)),
         "",
         "## What this does not show",

@@ -102,9 +102,27 @@ def seed_sentence(report: Report) -> str:
     return f"Gain over {len(report.description.seeds)} seeds: {percent_text(figure)}, Student's t-interval."
 
 
-def how_it_was_done(description: RunDescription, n_resamples: int) -> tuple[tuple[str, str], ...]:
+def sums_sentence(report: Report) -> str:
+    """What left a partner, and how exact the sums were."""
+    n_partners = len(report.holdings.partners)
+    if report.description.aggregation != "secure":
+        return "Plain: each partner's update was sent in the clear. For research only."
+    sentence = f"Secure: each update was masked, and the server learnt the sum over the {n_partners} partners alone."
+    if n_partners == 2:
+        sentence += " With two partners, each can tell the other's update from the sum."
+    costs = [cost for cost in report.costs if cost.arm is Arm.FEDERATED and cost.sum_error is not None]
+    if not costs:
+        return sentence
+    clipped = f"{costs[0].n_clipped:,} elements were" if costs[0].n_clipped != 1 else "1 element was"
+    return (
+        f"{sentence} Largest difference from the float64 sum: {costs[0].sum_error:.1e} of the largest element of its "
+        f"tensor; {clipped} clipped."
+    )
+
+
+def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
     """(heading, text) pairs that a reader needs to judge and to repeat the comparison."""
-    d = description
+    d, n_resamples = report.description, report.n_resamples
     epochs = "1 local epoch" if d.local_epochs == 1 else f"{d.local_epochs} local epochs"
     many = f"means over the {len(d.seeds)} seeds" if len(d.seeds) > 1 else "of this one seed"
     return (
@@ -125,6 +143,7 @@ def how_it_was_done(description: RunDescription, n_resamples: int) -> tuple[tupl
             f"{d.method}, at most {d.n_rounds} rounds of {epochs}; an arm stops after {d.patience} rounds "
             "without a better validation error and keeps its best model.",
         ),
+        ("Sums", sums_sentence(report)),
         ("Seeds", f"{', '.join(map(str, d.seeds))}; the figures are {many}."),
         (
             "Best alternative",

@@ -1,4 +1,6 @@
-"""Training and prediction with one data set: a partner's part of a round."""
+"""Training with one data set: a partner's part of a step. Read `LocalLearner.contribute` first."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -6,115 +8,250 @@ import torch
 from torch import Tensor
 
 from pharmonia.base.arrays import Vector
-from pharmonia.data.interactions import EncodedInteractions, Pairs
+from pharmonia.base.errors import UpdateError
+from pharmonia.data.interactions import Pairs
 from pharmonia.data.partner import PartnerDataset
-from pharmonia.learn.messages import Statistics, Update, ValidationScore
-from pharmonia.learn.settings import MAX_SEED, LocalSettings, Optimiser
-from pharmonia.nn.choices import Norm
-from pharmonia.nn.interaction import EntityIndex, GinInteraction, InteractionBatch
-from pharmonia.nn.parameters import Layout, load_vector, to_vector
+from pharmonia.learn.contributions import Contribution, Totals, pack
+from pharmonia.learn.messages import Broadcast
+from pharmonia.learn.network import initial_parameters, make_network, private_layout, score, shared_layout, sum_tensors
+from pharmonia.learn.settings import MAX_SEED, Algorithm, LocalSettings, Method, Optimiser, Weighting
+from pharmonia.nn.interaction import EntityIndex
+from pharmonia.nn.parameters import load_vector, to_vector
 
+VALIDATION_WEIGHT = 2**12
 
-def initial_parameters(norm: Norm, seed: int, mean_value: float) -> Vector:
-    """(n_params,) float64 parameters before round 0: PyTorch's initialisation, output bias at the mean value.
-
-    Without the bias the network spends its first epochs learning the mean (KIBA, 14 epochs: MSE 0.375 against
-    0.265).
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = GinInteraction(norm)
-    with torch.no_grad():
-        model.out.bias.fill_(mean_value)
-    return to_vector(model, Layout.of(model))
+State = dict[str, npt.NDArray[np.float32]]
 
 
 class LocalLearner:
-    """A partner's model, optimiser and data; the optimiser's state never leaves."""
+    """A partner's network, optimiser and data; what is private in them never leaves."""
 
-    def __init__(self, dataset: PartnerDataset, settings: LocalSettings, seed: tuple[int, ...]) -> None:
-        """Seed: whole numbers that, with the round, determine shuffling and dropout."""
-        self._dataset = dataset
-        self._settings = settings
-        self._seed = seed
-        self._entities = EntityIndex(dataset.graphs, dataset.tokens)
+    def __init__(self, dataset: PartnerDataset, settings: LocalSettings, method: Method, seed: tuple[int, ...]) -> None:
+        """Seed: of the run, then what tells this partner from others; with the round they determine all chance."""
+        self._dataset, self._settings, self._method, self._seed = dataset, settings, method, seed
+        self._entities = EntityIndex(dataset.graphs, dataset.tokens, dataset.smiles_tokens)
         self._valid_batch = self._entities.batch(dataset.valid.compound, dataset.valid.target)
-        self._model = GinInteraction(settings.norm)
-        self._layout = Layout.of(self._model)
-        self._optimiser = _make_optimiser(self._model, settings)
+        self._network = make_network(settings, seed[0])
+        self._layout = shared_layout(self._network, method)
+        self._private = private_layout(self._network, method)
+        initial_parameters(self._network, self._layout, method, float(dataset.train.value.mean(dtype=np.float64)))
+        weights = dict(self._network.named_parameters())
+        self._shared_weights = [weights[name] for name in self._layout.names if name in weights]
+        self._optimiser = _make_optimiser(self._own_weights(weights), settings)
+        self._control = np.zeros(self._layout.n_params, dtype=np.float32)  # c_i of SCAFFOLD
+        self._candidate = self._best = to_vector(self._network, self._private)
+        self._candidate_round = -1
 
-    def statistics(self) -> Statistics:
-        """Number and sum of the training values."""
+    def _own_weights(self, weights: dict[str, torch.nn.Parameter]) -> list[torch.nn.Parameter]:
+        """What this partner's optimiser steps: all weights, or in FedSGD those that are not shared."""
+        is_stepped = self._method.algorithm is not Algorithm.FEDSGD
+        return [weight for name, weight in weights.items() if is_stepped or name in self._private.names]
+
+    @property
+    def sum_tensors(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Names and lengths of the tensors that a training step sums."""
+        return sum_tensors(self._layout, self._method)
+
+    def statistics(self) -> Contribution:
+        """The mean of the training values, weighted by their number."""
         values = self._dataset.train.value
-        return Statistics(n_train=values.size, value_sum=float(values.sum(dtype=np.float64)))
+        mean = np.array([values.mean(dtype=np.float64)], dtype=np.float32)
+        return Contribution(weight=values.size, values=mean)
 
-    def validate(self, parameters: Vector) -> ValidationScore:
-        """The parameters' squared error on the validation rows."""
-        load_vector(self._model, self._layout, parameters)
-        predicted = _predict(self._model, self._valid_batch)
+    def contribute(self, broadcast: Broadcast) -> Contribution:
+        """This partner's part of a step: validate the broadcast model, train from it, and say what changed.
+
+        Raises:
+            UpdateError: Training diverged, or FedSGD has more steps than this partner has rows for.
+        """
+        self.note_best(broadcast.best_round)
+        n_params = self._layout.n_params
+        parameters, control = broadcast.parameters[:n_params], broadcast.parameters[n_params:]
+        load_vector(self._network, self._layout, parameters)
+        before = Totals()
+        if broadcast.step == 0:
+            before = self._validate()
+            self._candidate, self._candidate_round = to_vector(self._network, self._private), broadcast.round_index - 1
+        if not broadcast.train:
+            return pack(np.empty(0), before, weight=1)
+        self._network.train()
+        if self._method.algorithm is Algorithm.FEDSGD:
+            change, error, n_rows = self._gradient(parameters, broadcast)
+            weight = n_rows
+        else:
+            change, error, n_rows = self._train(parameters, control, broadcast.round_index)
+            weight = self._weight(before)
+        totals = Totals(
+            train_error=error, train_rows=n_rows, valid_error=before.valid_error, valid_rows=before.valid_rows
+        )
+        return pack(change, totals, weight)
+
+    def validate(self, parameters: Vector) -> Totals:
+        """The squared error of the shared vector, with this partner's private part, on its validation rows."""
+        load_vector(self._network, self._layout, parameters[: self._layout.n_params])
+        return self._validate()
+
+    def _validate(self) -> Totals:
+        predicted = score(self._network, self._valid_batch)
         error = float(np.square(predicted - self._dataset.valid.value.astype(np.float64)).sum())
-        return ValidationScore(n_rows=predicted.size, squared_error=error)
+        return Totals(valid_error=error, valid_rows=predicted.size)
 
-    def train(self, parameters: Vector, round_index: int) -> Update:
-        """Train from the parameters for one round (McMahan et al. 2017, Algorithm 1, ClientUpdate)."""
-        load_vector(self._model, self._layout, parameters)
+    def _weight(self, before: Totals) -> int:
+        match self._method.weighting:
+            case Weighting.ROWS:
+                return len(self._dataset.train)
+            case Weighting.EQUAL:
+                return 1
+            case Weighting.VALIDATION:  # half of the most where training changed nothing, more where it helped
+                after = self._validate().valid_error
+                share = before.valid_error / max(before.valid_error + after, np.finfo(np.float64).tiny)
+                return max(1, round(VALIDATION_WEIGHT * share))
+
+    def _train(self, parameters: Vector, control: Vector, round_index: int) -> tuple[Vector, float, int]:
+        """Passes over the rows from the broadcast parameters (McMahan et al. 2017, Algorithm 1, ClientUpdate)."""
         rng = np.random.default_rng([*self._seed, round_index])
         torch.manual_seed(int(rng.integers(MAX_SEED)))
-        self._model.train()
+        is_scaffold = self._method.algorithm is Algorithm.SCAFFOLD
+        tilt = self._tensors(control - self._control) if is_scaffold else []
+        correction = _Correction(self._method, self._shared_weights, tilt)
         n_rows, squared_error = 0, 0.0
         for _ in range(self._settings.local_epochs):
             for rows in _batches(rng.permutation(len(self._dataset.train)), self._settings.batch_size):
-                squared_error += self._step(self._dataset.train.take(rows)) * rows.size
+                loss = self._backward(self._dataset.train.take(rows))
+                correction.apply()
+                self._step()
+                squared_error += loss * rows.size
                 n_rows += rows.size
-        self._optimiser.zero_grad()  # gradients need no memory until the next round
-        delta = to_vector(self._model, self._layout) - parameters
-        n_examples = len(self._dataset.train)
-        return Update(round_index=round_index, n_examples=n_examples, loss=squared_error / n_rows, delta=delta)
+        self._network.zero_grad()  # gradients need no memory until the next round
+        change = to_vector(self._network, self._layout) - parameters
+        if is_scaffold:
+            mean = self._vector(correction.mean_gradients()).astype(np.float32)
+            change = np.concatenate([change, mean.astype(np.float64) - self._control])
+            self._control = mean
+        return change, squared_error, n_rows
 
-    def _step(self, pairs: Pairs) -> float:
+    def _gradient(self, parameters: Vector, broadcast: Broadcast) -> tuple[Vector, float, int]:
+        """The gradient over this partner's share of a minibatch; private weights take their step here."""
+        order = np.random.default_rng([*self._seed, broadcast.round_index]).permutation(len(self._dataset.train))
+        rows = np.array_split(order, broadcast.n_steps)[broadcast.step]
+        if rows.size < 2:
+            raise UpdateError(
+                f"{self._dataset.name} has {order.size} rows for {broadcast.n_steps} steps; use a larger batch size"
+            )
+        chance = np.random.default_rng([*self._seed, broadcast.round_index, broadcast.step])
+        torch.manual_seed(int(chance.integers(MAX_SEED)))
+        loss = self._backward(self._dataset.train.take(rows))
+        change = to_vector(self._network, self._layout) - parameters  # of running statistics; else zero
+        gradients = self._vector([weight.grad for weight in self._shared_weights if weight.grad is not None])
+        self._step()
+        return change + gradients, loss * rows.size, rows.size
+
+    def _step(self) -> None:
+        if self._optimiser is not None:
+            self._optimiser.step()
+
+    def _backward(self, pairs: Pairs) -> float:
         batch = self._entities.batch(pairs.compound, pairs.target)
-        self._optimiser.zero_grad()
-        loss = torch.nn.functional.mse_loss(self._model(batch), torch.tensor(pairs.value))
+        self._network.zero_grad()
+        loss = torch.nn.functional.mse_loss(self._network(batch), torch.tensor(pairs.value))
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
         return loss.item()
 
-    def private_state(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The optimiser's state as named arrays, for a resume that ends bit-identical."""
-        state = self._optimiser.state_dict()["state"]
-        return {
-            f"{index}.{name}": tensor.detach().numpy().reshape(tensor.shape).copy()
-            for index, entry in state.items()
-            for name, tensor in entry.items()
-            if isinstance(tensor, Tensor)
-        }
+    def _vector(self, tensors: Sequence[Tensor]) -> Vector:
+        """(n_shared,) float64 of one tensor per shared weight, zero for running statistics."""
+        vector = np.zeros(self._layout.n_params)
+        for (start, stop, _), tensor in zip(self._places(), tensors, strict=True):
+            vector[start:stop] = tensor.detach().numpy().reshape(-1)
+        return vector
 
-    def restore(self, private_state: dict[str, npt.NDArray[np.float32]]) -> None:
-        """Take up the optimiser's state where `private_state` left it."""
+    def _tensors(self, vector: Vector) -> list[Tensor]:
+        """The reverse of `_vector`."""
+        values = vector.astype(np.float32)
+        return [torch.from_numpy(values[start:stop].copy()).view(shape) for start, stop, shape in self._places()]
+
+    def _places(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+        start = 0
+        layout = self._layout
+        for size, shape, trained in zip(layout.lengths, layout.shapes, layout.trained, strict=True):
+            if trained:
+                yield start, start + size, shape
+            start += size
+
+    def note_best(self, best_round: int) -> None:
+        """Keep the private part that belongs to the best round's model."""
+        if best_round == self._candidate_round:
+            self._best = self._candidate
+
+    @property
+    def best_private_part(self) -> Vector:
+        """(n_private,) float64: this partner's private tensors in the best round's model; empty if none are."""
+        return self._best
+
+    def private_state(self) -> tuple[State, int]:
+        """What this partner remembers, as named arrays and its candidate's round, for a bit-identical resume."""
+        state = {}
+        if self._optimiser is not None:
+            state = {
+                f"optimiser.{index}.{name}": tensor.detach().numpy().reshape(tensor.shape).copy()
+                for index, entry in self._optimiser.state_dict()["state"].items()
+                for name, tensor in entry.items()
+                if isinstance(tensor, Tensor)
+            }
+        if self._method.algorithm is Algorithm.SCAFFOLD:
+            state["control"] = self._control
+        if self._private.names:
+            vectors = {"now": to_vector(self._network, self._private), "candidate": self._candidate, "best": self._best}
+            state |= {f"private.{name}": vector.astype(np.float32) for name, vector in vectors.items()}
+        return state, self._candidate_round
+
+    def restore(self, state: State, candidate_round: int) -> None:
+        """Take up what `private_state` gave."""
         entries: dict[int, dict[str, Tensor]] = {}
-        for key, array in private_state.items():
-            index, name = key.split(".", 1)
-            entries.setdefault(int(index), {})[name] = torch.from_numpy(array.copy())
-        whole = self._optimiser.state_dict()
-        self._optimiser.load_state_dict({"state": entries, "param_groups": whole["param_groups"]})
+        for key, array in state.items():
+            kind, _, rest = key.partition(".")
+            if kind == "optimiser":
+                index, name = rest.split(".", 1)
+                entries.setdefault(int(index), {})[name] = torch.from_numpy(array.copy())
+        if self._optimiser is not None:
+            whole = self._optimiser.state_dict()
+            self._optimiser.load_state_dict({"state": entries, "param_groups": whole["param_groups"]})
+        self._control = state.get("control", self._control)
+        self._candidate_round = candidate_round
+        if self._private.names:
+            load_vector(self._network, self._private, state["private.now"].astype(np.float64))
+            self._candidate = state["private.candidate"].astype(np.float64)
+            self._best = state["private.best"].astype(np.float64)
 
 
-def predict(parameters: Vector, norm: Norm, encoded: EncodedInteractions, pairs: Pairs) -> Vector:
-    """(n_rows,) float64 predictions, each unique compound and target encoded once."""
-    model = GinInteraction(norm)
-    load_vector(model, Layout.of(model), parameters)
-    entities = EntityIndex(encoded.graphs, encoded.tokens)
-    return _predict(model, entities.batch(pairs.compound, pairs.target))
+class _Correction:
+    """What FedProx and SCAFFOLD add to a gradient before each local step."""
 
+    def __init__(self, method: Method, weights: Sequence[Tensor], correction: list[Tensor]) -> None:
+        self._method, self._weights, self._correction = method, weights, correction
+        self._n_steps = 0
+        match method.algorithm:
+            case Algorithm.FEDPROX:
+                self._anchor = [weight.detach().clone() for weight in weights]
+            case Algorithm.SCAFFOLD:
+                self._sums = [torch.zeros_like(weight) for weight in weights]
 
-def use_one_thread() -> None:
-    """One thread per process: processes side by side beat threads here."""
-    torch.set_num_threads(1)
+    @torch.no_grad()
+    def apply(self) -> None:
+        match self._method.algorithm:
+            case Algorithm.FEDPROX:  # Li et al. 2020: + mu (w - w_t)
+                for weight, anchor in zip(self._weights, self._anchor, strict=True):
+                    if weight.grad is not None:
+                        weight.grad.add_(weight - anchor, alpha=self._method.strength)
+            case Algorithm.SCAFFOLD:  # Karimireddy et al. 2020, Algorithm 1: - c_i + c
+                for weight, total, correction in zip(self._weights, self._sums, self._correction, strict=True):
+                    if weight.grad is not None:
+                        total.add_(weight.grad)
+                        weight.grad.add_(correction)
+        self._n_steps += 1
 
-
-@torch.no_grad()
-def _predict(model: GinInteraction, batch: InteractionBatch) -> Vector:
-    return model.eval().score(batch).numpy().astype(np.float64)
+    def mean_gradients(self) -> list[Tensor]:
+        """Mean uncorrected gradient over the steps: option II's c_i+ where the local optimiser is SGD."""
+        return [total / self._n_steps for total in self._sums]
 
 
 def _batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
@@ -122,9 +259,11 @@ def _batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[
     return np.array_split(order, -(-order.size // batch_size))
 
 
-def _make_optimiser(model: GinInteraction, settings: LocalSettings) -> torch.optim.Optimizer:
+def _make_optimiser(weights: list[torch.nn.Parameter], settings: LocalSettings) -> torch.optim.Optimizer | None:
+    if not weights:  # FedSGD with nothing private: the coordinator steps
+        return None
     match settings.optimiser:
         case Optimiser.ADAM:
-            return torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+            return torch.optim.Adam(weights, lr=settings.learning_rate, fused=True)
         case Optimiser.SGD:
-            return torch.optim.SGD(model.parameters(), lr=settings.learning_rate)
+            return torch.optim.SGD(weights, lr=settings.learning_rate)

@@ -1,12 +1,12 @@
 """What coordinator and partners say to each other, and its bytes.
 
 A frame is `b"PHM1" | kind (1 byte) | header length (4 bytes, little-endian) | header (canonical JSON) | payload`;
-the payload is a little-endian float32 vector. No pickle, nothing executable.
+the payload is a little-endian float32 vector. No pickle, nothing executable. What secure sums need besides has
+frames of its own (`secagg.messages`).
 """
 
 import hashlib
 import json
-import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,146 +16,144 @@ import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector, frozen_copy
 from pharmonia.base.canonical import Json, canonical_json
-from pharmonia.base.errors import MessageError, UpdateError
+from pharmonia.base.errors import MessageError
+from pharmonia.learn.contributions import Contribution
 
 MAGIC = b"PHM1"
 _PREFIX = struct.Struct("<4sBI")
 MAX_HEADER_BYTES = 65_536
 WIRE_DTYPE = np.dtype("<f4")
+SESSION_BYTES = 32
 
 
 class Kind(IntEnum):
     """What a frame holds."""
 
-    STATISTICS_REQUEST = 1
-    STATISTICS = 2
+    SESSION_REQUEST = 1
+    STATISTICS_REQUEST = 2
     BROADCAST = 3
-    REPLY = 4
+    REPEAT = 4
+    FINISH = 5
+    CONTRIBUTION = 6
+    DONE = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRequest:
+    """Asks each partner for a signed key of a new session of secure sums.
+
+    Raises:
+        MessageError: Not 32 bytes.
+    """
+
+    session: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.session) != SESSION_BYTES:
+            raise MessageError(f"a session has {SESSION_BYTES} bytes, got {len(self.session)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsRequest:
-    """Asks each partner for the sums that centre the model before round 0."""
+    """Asks each partner for the mean of its training values, weighted by their number, before round 0.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """A partner's training rows in two sums.
-
-    Raises:
-        UpdateError: No rows, or a sum that is not finite.
+    Args:
+        sum_index: Counts the sums of a session.
+        magnitudes: As in `Broadcast`.
     """
 
-    n_train: int
-    value_sum: float
-
-    def __post_init__(self) -> None:
-        if self.n_train < 1 or not math.isfinite(self.value_sum):
-            raise UpdateError(f"statistics need rows and a finite sum, got {self.n_train} and {self.value_sum}")
+    sum_index: int
+    magnitudes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Broadcast:
-    """The shared parameters at the start of a round, to every partner.
+    """The shared vector at the start of a step, to every partner.
 
     Args:
+        sum_index: Counts the sums of a session.
+        magnitudes: Whether this sum is of the contributions' magnitudes, to scale the next one, which is of themselves.
         round_index: Counted from 0.
-        train: Whether to train from them; validation is asked for always.
+        step: Within the round, counted from 0; the model is validated in the first.
+        n_steps: Of the round; 1 but for FedSGD.
+        train: Whether to train; False ends a run with a validation.
         save: Whether the partner persists its private state after this round.
-        parameters: (n_params,) float64 on this side; float32 on the wire.
+        best_round: Whose model is the best known; -1 before there is one. Partners keep their private part of it.
+        parameters: (n_shared,) float64 on this side; float32 on the wire.
     """
 
+    sum_index: int
+    magnitudes: bool
     round_index: int
+    step: int
+    n_steps: int
     train: bool
     save: bool
+    best_round: int
     parameters: Vector
 
     def __post_init__(self) -> None:
+        if not 0 <= self.step < self.n_steps or self.round_index < 0:
+            raise MessageError(f"there is no step {self.step} of {self.n_steps} in round {self.round_index}")
         object.__setattr__(self, "parameters", frozen_copy(self.parameters))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Update:
-    """One partner's change to the shared parameters in one round, in the clear.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """Asks for the last contribution again, or for its magnitudes, because the scale of its sum is to be found."""
 
-    Args:
-        round_index: Counted from 0.
-        n_examples: Training rows used; the averaging weight.
-        loss: Mean squared error over the training rows while training.
-        delta: (n_params,) float64, new minus old; float32 on the wire.
-
-    Raises:
-        UpdateError: No examples, or a value that is not finite.
-    """
-
-    round_index: int
-    n_examples: int
-    loss: float
-    delta: Vector
-
-    def __post_init__(self) -> None:
-        if self.n_examples < 1:
-            raise UpdateError(f"n_examples must be at least 1, got {self.n_examples}")
-        if not (math.isfinite(self.loss) and np.isfinite(self.delta).all()):
-            raise UpdateError(
-                f"round {self.round_index}: the update is not finite; training diverged, lower the learning rate"
-            )
-        object.__setattr__(self, "delta", frozen_copy(self.delta))
+    sum_index: int
+    magnitudes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationScore:
-    """The broadcast model's error on a partner's validation rows, before it trained.
+class Finish:
+    """The run is over; `best_round` as in `Broadcast`."""
 
-    Raises:
-        UpdateError: No rows, or an error that is not finite.
-    """
-
-    n_rows: int
-    squared_error: float  # summed over the rows
-
-    def __post_init__(self) -> None:
-        if self.n_rows < 1 or not math.isfinite(self.squared_error):
-            raise UpdateError(f"a validation score needs rows and a finite error, got {self}")
+    best_round: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reply:
-    """A partner's answer to a broadcast; the update is there if training was asked for."""
-
-    round_index: int
-    score: ValidationScore
-    update: Update | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A partner has done what it was told; nothing else is to be said."""
 
 
-Message = StatisticsRequest | Statistics | Broadcast | Reply
+Message = SessionRequest | StatisticsRequest | Broadcast | Repeat | Finish | Contribution | Done
+
+
+def is_learning_frame(frame: bytes) -> bool:
+    """Whether these bytes start like a frame of this module; others belong to secure aggregation."""
+    return frame[: len(MAGIC)] == MAGIC
 
 
 def encode(message: Message) -> bytes:
     """The frame of a message."""
     match message:
+        case SessionRequest():
+            frame = _frame(Kind.SESSION_REQUEST, {"session": message.session.hex()})
         case StatisticsRequest():
-            return _frame(Kind.STATISTICS_REQUEST, {}, None)
-        case Statistics():
-            header = {"n_train": message.n_train, "value_sum": message.value_sum}
-            return _frame(Kind.STATISTICS, header, None)
+            frame = _frame(Kind.STATISTICS_REQUEST, {"sum": message.sum_index, "magnitudes": message.magnitudes})
         case Broadcast():
-            header = {"round": message.round_index, "train": message.train, "save": message.save}
-            return _frame(Kind.BROADCAST, header, message.parameters)
-        case Reply():
-            return _encode_reply(message)
-
-
-def _encode_reply(reply: Reply) -> bytes:
-    header: dict[str, Json] = {
-        "round": reply.round_index,
-        "n_valid": reply.score.n_rows,
-        "valid_squared_error": reply.score.squared_error,
-    }
-    if reply.update is None:
-        return _frame(Kind.REPLY, header, None)
-    header |= {"n_examples": reply.update.n_examples, "loss": reply.update.loss}
-    return _frame(Kind.REPLY, header, reply.update.delta)
+            header: dict[str, Json] = {
+                "sum": message.sum_index,
+                "magnitudes": message.magnitudes,
+                "round": message.round_index,
+                "step": message.step,
+                "n_steps": message.n_steps,
+                "train": message.train,
+                "save": message.save,
+                "best_round": message.best_round,
+            }
+            frame = _frame(Kind.BROADCAST, header, message.parameters.astype(WIRE_DTYPE))
+        case Repeat():
+            frame = _frame(Kind.REPEAT, {"sum": message.sum_index, "magnitudes": message.magnitudes})
+        case Finish():
+            frame = _frame(Kind.FINISH, {"best_round": message.best_round})
+        case Contribution():
+            frame = _frame(Kind.CONTRIBUTION, {"weight": message.weight}, message.values)
+        case Done():
+            frame = _frame(Kind.DONE, {})
+    return frame
 
 
 def decode(frame: bytes) -> Message:
@@ -166,46 +164,58 @@ def decode(frame: bytes) -> Message:
         UpdateError: The values cannot be used.
     """
     kind, header, payload = _unframe(frame)
+    if payload.size and kind not in (Kind.BROADCAST, Kind.CONTRIBUTION):
+        raise MessageError(f"a {kind.name.lower()} frame has no payload, got {payload.size} values")
     try:
-        match kind:
-            case Kind.STATISTICS_REQUEST:
-                return StatisticsRequest()
-            case Kind.STATISTICS:
-                return Statistics(n_train=int(header["n_train"]), value_sum=float(header["value_sum"]))
-            case Kind.BROADCAST:
-                return Broadcast(
-                    round_index=int(header["round"]),
-                    train=bool(header["train"]),
-                    save=bool(header["save"]),
-                    parameters=payload.astype(np.float64),
-                )
-            case Kind.REPLY:
-                return _decode_reply(header, payload)
+        return _message(kind, header, payload)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"a {kind.name.lower()} frame has a missing or malformed field: {error}") from error
 
 
-def _decode_reply(header: dict[str, float], payload: npt.NDArray[np.float32]) -> Reply:
-    round_index = int(header["round"])
-    score = ValidationScore(n_rows=int(header["n_valid"]), squared_error=float(header["valid_squared_error"]))
-    update = None
-    if "n_examples" in header:
-        update = Update(
-            round_index=round_index,
-            n_examples=int(header["n_examples"]),
-            loss=float(header["loss"]),
-            delta=payload.astype(np.float64),
-        )
-    return Reply(round_index=round_index, score=score, update=update)
+def _message(kind: Kind, header: dict[str, Json], payload: npt.NDArray[np.float32]) -> Message:
+    message: Message
+    match kind:
+        case Kind.SESSION_REQUEST:
+            message = SessionRequest(session=bytes.fromhex(str(header["session"])))
+        case Kind.STATISTICS_REQUEST:
+            message = StatisticsRequest(sum_index=_integer(header, "sum"), magnitudes=bool(header["magnitudes"]))
+        case Kind.BROADCAST:
+            message = Broadcast(
+                sum_index=_integer(header, "sum"),
+                magnitudes=bool(header["magnitudes"]),
+                round_index=_integer(header, "round"),
+                step=_integer(header, "step"),
+                n_steps=_integer(header, "n_steps"),
+                train=bool(header["train"]),
+                save=bool(header["save"]),
+                best_round=_integer(header, "best_round"),
+                parameters=payload.astype(np.float64),
+            )
+        case Kind.REPEAT:
+            message = Repeat(sum_index=_integer(header, "sum"), magnitudes=bool(header["magnitudes"]))
+        case Kind.FINISH:
+            message = Finish(best_round=_integer(header, "best_round"))
+        case Kind.CONTRIBUTION:
+            message = Contribution(weight=_integer(header, "weight"), values=payload)
+        case Kind.DONE:
+            message = Done()
+    return message
 
 
-def _frame(kind: Kind, header: Json, payload: Vector | None) -> bytes:
+def _integer(header: dict[str, Json], name: str) -> int:
+    value = header[name]
+    if not isinstance(value, int):
+        raise TypeError(f"{name} is no whole number")
+    return value
+
+
+def _frame(kind: Kind, header: Json, payload: npt.NDArray[np.float32] | None = None) -> bytes:
     text = canonical_json(header)
-    body = b"" if payload is None else payload.astype(WIRE_DTYPE).tobytes()
+    body = b"" if payload is None else payload.tobytes()
     return _PREFIX.pack(MAGIC, kind, len(text)) + text + body
 
 
-def _unframe(frame: bytes) -> tuple[Kind, dict[str, float], npt.NDArray[np.float32]]:
+def _unframe(frame: bytes) -> tuple[Kind, dict[str, Json], npt.NDArray[np.float32]]:
     if len(frame) < _PREFIX.size:
         raise MessageError(f"a frame of {len(frame)} bytes is truncated")
     magic, number, length = _PREFIX.unpack_from(frame)

@@ -4,30 +4,28 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from types import MappingProxyType
+
+import numpy as np
 
 from pharmonia.base.arrays import Vector
-from pharmonia.base.errors import MessageError
-from pharmonia.learn.aggregate import federated_average, pooled_error, pooled_mean
 from pharmonia.learn.algorithms import Selection
-from pharmonia.learn.local import initial_parameters
-from pharmonia.learn.messages import (
-    Broadcast,
-    Reply,
-    Statistics,
-    StatisticsRequest,
-    Update,
-    decode,
-    encode,
-    vector_digest,
-)
+from pharmonia.learn.contributions import Aggregate, Totals, unpack
+from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, encode, vector_digest
+from pharmonia.learn.network import initial_parameters, make_network, shared_layout, sum_tensors
+from pharmonia.learn.server import ServerState, server_step
+from pharmonia.learn.settings import Algorithm, Weighting
 from pharmonia.run.arrayfile import read_arrays, write_arrays
-from pharmonia.run.engine import Engine, Exchange
+from pharmonia.run.engine import Engine
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
+from pharmonia.run.sums import MAX_WEIGHT_BITS, PartnersSum, Request, Sums, Traffic, require_done
+from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
 
 OnRound = Callable[[RoundRecord], None]
-MessageT = TypeVar("MessageT", Statistics, Reply)
+SumError = Callable[[Vector], float]
+VALIDATION_WEIGHT_BITS = 12
+_MOMENT = "moment."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,9 +33,11 @@ class _State:
     """Where a run stands before a round: all that a resume needs."""
 
     round_index: int
+    n_train: int  # training rows of all partners
     parameters: Vector
     best_parameters: Vector
     selection: Selection
+    server: ServerState
     unvalidated: RoundRecord | None  # the previous round, whose model the next broadcast validates
 
 
@@ -45,20 +45,38 @@ class Coordinator:
     """Trains one model across the partners of an engine, and records it in a store."""
 
     def __init__(
-        self, plan: TrainingPlan, engine: Engine, store: RunStore, run_id: str, performance: Performance
+        self,
+        plan: TrainingPlan,
+        engine: Engine,
+        sums: Sums,
+        store: RunStore,
+        run_id: str,
+        performance: Performance,
+        sum_error: SumError | None = None,
     ) -> None:
+        """Sum_error: in a simulation, how far a mean is from the float64 mean of what the parties contributed."""
         self._plan = plan
         self._engine = engine
+        self._sums = sums
         self._store = store
         self._run_id = run_id
         self._performance = performance
+        self._sum_error = sum_error
         self._saved_at = time.monotonic()
+        network = make_network(plan.local, plan.seed)
+        self._layout = shared_layout(network, plan.method)
+        self._trained = self._layout.trained_mask
+        self._sum_layout = sum_layout(sum_tensors(self._layout, plan.method))
 
     def train(self, on_round: OnRound) -> TrainedModel:
         """Run rounds until patience or the schedule ends them; resume where a killed run was saved."""
+        traffic = self._sums.start()
         state = self._resume() or self._start()
         while not self._is_over(state):
-            state = self._round(state, on_round)
+            state = self._round(state, on_round, traffic)
+            traffic = Traffic()
+        best_round = -1 if state.selection.best_round is None else state.selection.best_round
+        require_done(self._engine.exchange(encode(Finish(best_round=best_round))))
         model = TrainedModel(
             parameters=state.best_parameters, selection=state.selection, rounds=self._store.rounds(self._run_id)
         )
@@ -72,52 +90,85 @@ class Coordinator:
             state.round_index >= schedule.rounds or state.selection.should_stop(schedule)
         )
 
-    def _round(self, state: _State, on_round: OnRound) -> _State:
-        """Broadcast, collect, validate the last round, aggregate, checkpoint.
-
-        Partners validate the parameters they receive before they train from them, so one broadcast serves both;
-        the model after the last round is validated by a broadcast that does not train.
-        """
-        train = state.round_index < self._plan.schedule.rounds
+    def _round(self, state: _State, on_round: OnRound, traffic: Traffic) -> _State:
+        """One round: validate the last round's model, then train, sum and step once, or in FedSGD once a minibatch."""
+        schedule = self._plan.schedule
+        train = state.round_index < schedule.rounds and not state.selection.should_stop(schedule)
         save = train and time.monotonic() - self._saved_at >= self._performance.checkpoint_every_s
-        exchange, replies = self._broadcast(state, train=train, save=save)
-        state = self._validate(state, replies, exchange, on_round)
-        if self._is_over(state):
-            return state
-        state = self._aggregate(state, replies, exchange)
+        n_steps = self._n_steps(state) if train else 1
+        record = _empty_record(state.round_index, traffic)
+        for step in range(n_steps):
+            collected = self._sums.collect(self._request(state, step, n_steps, train=train, save=save))
+            aggregate = unpack(collected.mean, collected.total_weight)
+            record = self._account(record, collected, train=train)
+            if step == 0:
+                state = self._validate(state, aggregate.totals, collected.traffic, on_round)
+                if self._is_over(state):
+                    return state
+            state, record = self._step(state, aggregate, record)
+        record = replace(record, aggregate_digest=vector_digest(state.parameters))
+        state = replace(state, round_index=state.round_index + 1, unvalidated=record)
         if save:
             self._save(state)
         return state
 
     def _start(self) -> _State:
-        """Centre the model on the mean training value, which takes two sums from each partner."""
-        frames = self._engine.exchange(encode(StatisticsRequest())).replies
-        mean_value = pooled_mean([_expect(Statistics, frame) for frame in frames])
-        parameters = initial_parameters(self._plan.local.norm, self._plan.seed, mean_value)
+        """Centre the model on the mean training value, which takes one sum."""
+        plan = self._plan
+        statistics = self._sums.collect(
+            Request(
+                frame_of=lambda index, magnitudes: StatisticsRequest(sum_index=index, magnitudes=magnitudes),
+                layout=STATISTICS,
+                model_digest=digest_of(np.empty(0)),
+                weight_bits=MAX_WEIGHT_BITS,
+            )
+        )
+        network = make_network(plan.local, plan.seed)
+        parameters = initial_parameters(network, self._layout, plan.method, float(statistics.mean[0]))
         self._store.drop_rounds(self._run_id, from_round=0)
         return _State(
             round_index=0,
+            n_train=statistics.total_weight,
             parameters=parameters,
             best_parameters=parameters,
             selection=Selection(),
+            server=ServerState(),
             unvalidated=None,
         )
 
-    def _broadcast(self, state: _State, *, train: bool, save: bool) -> tuple[Exchange, list[Reply]]:
-        broadcast = Broadcast(round_index=state.round_index, train=train, save=save, parameters=state.parameters)
-        exchange = self._engine.exchange(encode(broadcast))
-        replies = [_expect(Reply, frame) for frame in exchange.replies]
-        for partner, reply in zip(self._engine.partners, replies, strict=True):
-            if reply.round_index != state.round_index or (reply.update is None) == train:
-                raise MessageError(f"{partner} did not answer round {state.round_index} as asked")
-        return exchange, replies
+    def _n_steps(self, state: _State) -> int:
+        """Sums in a round: one, or in FedSGD as many as it takes to go through all partners' rows once."""
+        if self._plan.method.algorithm is not Algorithm.FEDSGD:
+            return 1
+        return -(-state.n_train // self._plan.local.batch_size)
 
-    def _validate(self, state: _State, replies: list[Reply], exchange: Exchange, on_round: OnRound) -> _State:
-        """Finish the last round's record; the run's last exchange only validates, so its cost goes there too."""
+    def _request(self, state: _State, step: int, n_steps: int, *, train: bool, save: bool) -> Request:
+        best_round = state.selection.best_round
+        rows_bits = state.n_train.bit_length()
+        by_rows = self._plan.method.weighting is Weighting.ROWS
+        return Request(
+            frame_of=lambda index, magnitudes: Broadcast(
+                sum_index=index,
+                magnitudes=magnitudes,
+                round_index=state.round_index,
+                step=step,
+                n_steps=n_steps,
+                train=train,
+                save=save,
+                best_round=-1 if best_round is None else best_round,
+                parameters=state.parameters,
+            ),
+            layout=self._sum_layout if train else VALIDATION,
+            model_digest=digest_of(state.parameters),
+            weight_bits=min(rows_bits, MAX_WEIGHT_BITS) if by_rows else VALIDATION_WEIGHT_BITS,
+        )
+
+    def _validate(self, state: _State, totals: Totals, traffic: Traffic, on_round: OnRound) -> _State:
+        """Finish the last round's record; the run's last sum only validates, so its cost goes there too."""
         record = state.unvalidated
         if record is None:
             return state
-        error = pooled_error([reply.score for reply in replies])
+        error = totals.valid_error / totals.valid_rows
         selection = state.selection.after(record.round_index, error)
         is_best = selection.best_round == record.round_index
         state = replace(
@@ -128,46 +179,54 @@ class Coordinator:
         )
         record = replace(record, valid_mse=error)
         if self._is_over(state):
-            record = _with_cost(record, exchange)
+            record = _with_cost(record, traffic)
         self._store.add_round(self._run_id, record)
         on_round(record)
         return state
 
-    def _aggregate(self, state: _State, replies: list[Reply], exchange: Exchange) -> _State:
-        updates = [cast(Update, reply.update) for reply in replies]
-        started = time.process_time()
-        parameters = state.parameters + federated_average(updates)
-        n_rows = sum(update.n_examples for update in updates)
-        record = RoundRecord(
-            round_index=state.round_index,
-            valid_mse=float("nan"),
-            train_loss=sum(update.loss * update.n_examples for update in updates) / n_rows,
-            aggregate_digest=vector_digest(parameters),
-            bytes_to_partners=0,
-            bytes_from_partners=0,
-            wall_s=0.0,
-            cpu_s=time.process_time() - started,
+    def _step(self, state: _State, aggregate: Aggregate, record: RoundRecord) -> tuple[_State, RoundRecord]:
+        plan, started = self._plan, time.process_time()
+        parameters, server = server_step(
+            plan.method, plan.local, state.parameters, aggregate.change, self._trained, state.server
         )
-        return replace(
-            state,
-            round_index=state.round_index + 1,
-            parameters=parameters,
-            unvalidated=_with_cost(record, exchange),
+        n_passed = state.n_train * plan.local.local_epochs  # rows gone through in a round
+        record = replace(
+            record,
+            train_loss=record.train_loss + aggregate.totals.train_error / n_passed,
+            cpu_s=record.cpu_s + time.process_time() - started,
         )
+        return replace(state, parameters=parameters, server=server), record
+
+    def _account(self, record: RoundRecord, collected: PartnersSum, *, train: bool) -> RoundRecord:
+        record = _with_cost(record, collected.traffic)
+        record = replace(record, n_clipped=record.n_clipped + collected.n_clipped)
+        if self._sum_error is None or not train:
+            return record
+        return replace(record, sum_error=max(self._sum_error(collected.mean), record.sum_error or 0.0))
 
     def _checkpoint_file(self) -> Path:
         return self._store.folder(self._run_id) / "coordinator" / "checkpoint.safetensors"
 
     def _save(self, state: _State) -> None:
+        if state.unvalidated is None:
+            return
         arrays = {"parameters": state.parameters, "best_parameters": state.best_parameters}
-        meta = {
-            "round_index": state.round_index,
-            "best_round": state.selection.best_round,
-            "best_error": state.selection.best_error if state.selection.best_round is not None else None,
-            "n_waited": state.selection.n_waited,
-            "unvalidated": {**asdict(cast(RoundRecord, state.unvalidated)), "valid_mse": None},
-        }
-        write_arrays(self._checkpoint_file(), arrays, meta)
+        arrays |= {f"{_MOMENT}{name}": moment for name, moment in state.server.moments.items()}
+        selection = state.selection
+        write_arrays(
+            self._checkpoint_file(),
+            arrays,
+            {
+                "round_index": state.round_index,
+                "n_train": state.n_train,
+                "best_round": selection.best_round,
+                "best_error": selection.best_error if selection.best_round is not None else None,
+                "n_waited": selection.n_waited,
+                "server_steps": state.server.n_steps,
+                "scales": self._sums.scales,
+                "unvalidated": {**asdict(state.unvalidated), "valid_mse": None},
+            },
+        )
         self._saved_at = time.monotonic()
 
     def _resume(self) -> _State | None:
@@ -177,28 +236,41 @@ class Coordinator:
         arrays, meta = read_arrays(path)
         best_error = float("inf") if meta["best_error"] is None else meta["best_error"]
         unvalidated = RoundRecord(**{**meta["unvalidated"], "valid_mse": float("nan")})
+        moments = {name.removeprefix(_MOMENT): array for name, array in arrays.items() if name.startswith(_MOMENT)}
+        self._sums.restore(meta["scales"])
         self._store.drop_rounds(self._run_id, from_round=unvalidated.round_index)
         return _State(
             round_index=meta["round_index"],
+            n_train=meta["n_train"],
             parameters=arrays["parameters"],
             best_parameters=arrays["best_parameters"],
             selection=Selection(best_round=meta["best_round"], best_error=best_error, n_waited=meta["n_waited"]),
+            server=ServerState(n_steps=meta["server_steps"], moments=MappingProxyType(moments)),
             unvalidated=unvalidated,
         )
 
 
-def _with_cost(record: RoundRecord, exchange: Exchange) -> RoundRecord:
+def _empty_record(round_index: int, traffic: Traffic) -> RoundRecord:
+    record = RoundRecord(
+        round_index=round_index,
+        valid_mse=float("nan"),
+        train_loss=0.0,
+        aggregate_digest="",
+        bytes_to_partners=0,
+        bytes_from_partners=0,
+        wall_s=0.0,
+        cpu_s=0.0,
+        n_clipped=0,
+        sum_error=None,
+    )
+    return _with_cost(record, traffic)
+
+
+def _with_cost(record: RoundRecord, traffic: Traffic) -> RoundRecord:
     return replace(
         record,
-        bytes_to_partners=record.bytes_to_partners + exchange.bytes_to_partners,
-        bytes_from_partners=record.bytes_from_partners + exchange.bytes_from_partners,
-        wall_s=record.wall_s + exchange.wall_s,
-        cpu_s=record.cpu_s + exchange.cpu_s,
+        bytes_to_partners=record.bytes_to_partners + traffic.bytes_to_partners,
+        bytes_from_partners=record.bytes_from_partners + traffic.bytes_from_partners,
+        wall_s=record.wall_s + traffic.wall_s,
+        cpu_s=record.cpu_s + traffic.cpu_s,
     )
-
-
-def _expect(kind: type[MessageT], frame: bytes) -> MessageT:
-    message = decode(frame)
-    if not isinstance(message, kind):
-        raise MessageError(f"expected a {kind.__name__} frame, got {type(message).__name__}")
-    return message

@@ -1,11 +1,28 @@
-"""A partner's side of a run: answers frames, keeps data and optimiser state at home."""
+"""A partner's side of a run: answers frames, keeps data, private tensors and optimiser state at home."""
 
 from pathlib import Path
 
+import numpy as np
+
+from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import MessageError, StoreError
+from pharmonia.learn.contributions import N_TOTALS, Contribution
 from pharmonia.learn.local import LocalLearner
-from pharmonia.learn.messages import Broadcast, Reply, Statistics, StatisticsRequest, decode, encode
+from pharmonia.learn.messages import (
+    Broadcast,
+    Done,
+    Finish,
+    Repeat,
+    SessionRequest,
+    StatisticsRequest,
+    decode,
+    encode,
+    is_learning_frame,
+)
 from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.protection import Protection, Work
+from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
+from pharmonia.secagg.messages import decode as decode_secure
 
 _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
 
@@ -13,11 +30,13 @@ _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
 class Party:
     """One partner: its data, its model, and its private state on its own disk."""
 
-    def __init__(self, learner: LocalLearner, folder: Path) -> None:
+    def __init__(self, learner: LocalLearner, protection: Protection, folder: Path) -> None:
         """Folder: where this partner keeps its private state; created when first needed."""
         self._learner = learner
+        self._protection = protection
         self._folder = folder
-        self._next_round = 0
+        self._layout = sum_layout(learner.sum_tensors)
+        self._next = (0, 0)  # round and step
 
     def handle(self, frame: bytes) -> bytes:
         """The answer to a coordinator's frame.
@@ -26,42 +45,83 @@ class Party:
             MessageError: A frame that no coordinator sends.
             StoreError: The round is one for which no private state was kept.
         """
+        if not is_learning_frame(frame):
+            return self._protection.answer(decode_secure(frame))
         match decode(frame):
-            case StatisticsRequest():
-                return encode(self._learner.statistics())
+            case SessionRequest() as request:
+                return self._protection.start_session(request)
+            case StatisticsRequest() as request:
+                work = Work(
+                    sum_index=request.sum_index,
+                    magnitudes=request.magnitudes,
+                    layout=STATISTICS,
+                    model_digest=digest_of(np.empty(0)),
+                    make=self._learner.statistics,
+                )
+                return self._protection.announce(work)
             case Broadcast() as broadcast:
-                return encode(self._answer(broadcast))
-            case Statistics() | Reply() as message:
+                return self._protection.announce(self._work(broadcast))
+            case Repeat() as repeat:
+                return self._protection.repeat(repeat)
+            case Finish() as finish:
+                self._learner.note_best(finish.best_round)
+                return encode(Done())
+            case message:
                 raise MessageError(f"a coordinator does not send {type(message).__name__}")
 
-    def _answer(self, broadcast: Broadcast) -> Reply:
-        round_index = broadcast.round_index
-        if round_index != self._next_round:
-            self._restore(round_index)
-        score = self._learner.validate(broadcast.parameters)
-        update = None
-        if broadcast.train:
-            update = self._learner.train(broadcast.parameters, round_index)
-            self._next_round = round_index + 1
-            if broadcast.save:
-                self._save()
-        return Reply(round_index=round_index, score=score, update=update)
+    def _work(self, broadcast: Broadcast) -> Work:
+        return Work(
+            sum_index=broadcast.sum_index,
+            magnitudes=broadcast.magnitudes,
+            layout=self._layout if broadcast.train else VALIDATION,
+            model_digest=digest_of(broadcast.parameters),
+            make=lambda: self._contribute(broadcast),
+        )
+
+    def _contribute(self, broadcast: Broadcast) -> Contribution:
+        place = (broadcast.round_index, broadcast.step)
+        if place != self._next:
+            self._restore(*place)
+        contribution = self._learner.contribute(broadcast)
+        if not broadcast.train:
+            return contribution
+        is_last = broadcast.step == broadcast.n_steps - 1
+        self._next = (broadcast.round_index + 1, 0) if is_last else (broadcast.round_index, broadcast.step + 1)
+        if broadcast.save and is_last:
+            self._save()
+        return contribution
+
+    @property
+    def last_contribution(self) -> Contribution:
+        """What this party last put into a sum, in the clear: for the simulation's own check, never in a frame."""
+        return self._protection.last
+
+    @property
+    def change_lengths(self) -> tuple[int, ...]:
+        """Lengths of the tensors in a contribution, without the totals."""
+        return self._layout.lengths[:-N_TOTALS]
+
+    @property
+    def best_private_part(self) -> Vector:
+        """This partner's private tensors in the best round's model."""
+        return self._learner.best_private_part
 
     def _state_file(self, round_index: int) -> Path:
         return self._folder / f"before-round-{round_index:06d}.safetensors"
 
     def _save(self) -> None:
-        write_arrays(self._state_file(self._next_round), self._learner.private_state(), {})
+        state, candidate_round = self._learner.private_state()
+        write_arrays(self._state_file(self._next[0]), state, {"candidate_round": candidate_round})
         for old in sorted(self._folder.glob("before-round-*.safetensors"))[:-_KEPT_STATES]:
             old.unlink()
 
-    def _restore(self, round_index: int) -> None:
+    def _restore(self, round_index: int, step: int) -> None:
         path = self._state_file(round_index)
-        if not path.exists():
+        if step or not path.exists():
             raise StoreError(
-                f"asked for round {round_index}, but this party is at round {self._next_round} and kept no state in "
+                f"asked for step {step} of round {round_index}, but this party is at {self._next} and kept no state in "
                 f"{path}; start the run again with a new output directory"
             )
-        arrays, _ = read_arrays(path)
-        self._learner.restore(arrays)
-        self._next_round = round_index
+        arrays, meta = read_arrays(path)
+        self._learner.restore(arrays, int(meta["candidate_round"]))
+        self._next = (round_index, 0)

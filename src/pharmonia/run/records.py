@@ -1,10 +1,11 @@
 """What a training run leaves behind: its settings, one record per round, and its best model."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.algorithms import Schedule, Selection
-from pharmonia.learn.settings import LocalSettings
+from pharmonia.learn.settings import LocalSettings, Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,11 +14,13 @@ class TrainingPlan:
 
     Args:
         local: What each partner does in a round.
+        method: How the partners' steps become one.
         schedule: How long to train.
         seed: Initialisation; shuffling and dropout follow from it at each partner.
     """
 
     local: LocalSettings
+    method: Method
     schedule: Schedule
     seed: int
 
@@ -28,9 +31,11 @@ class Performance:
 
     Args:
         checkpoint_every_s: A killed run repeats at most this much.
+        transcripts: Where federated runs write down all that the coordinator sees; None for nowhere.
     """
 
     checkpoint_every_s: float = 20.0
+    transcripts: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,9 @@ class RoundRecord:
         bytes_from_partners: Frames received in this round.
         wall_s: Seconds on the clock.
         cpu_s: CPU seconds of coordinator and parties.
+        n_clipped: Elements of secure sums that no scale could hold.
+        sum_error: Largest difference of a sum's element from the float64 sum of what the partners contributed, as a
+            share of the largest element; None where nobody can know it, as between companies.
     """
 
     round_index: int
@@ -56,6 +64,8 @@ class RoundRecord:
     bytes_from_partners: int
     wall_s: float
     cpu_s: float
+    n_clipped: int
+    sum_error: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -37,6 +37,8 @@ _rounds = sa.Table(
     sa.Column("bytes_from_partners", sa.BigInteger, nullable=False),
     sa.Column("wall_s", sa.Double, nullable=False),
     sa.Column("cpu_s", sa.Double, nullable=False),
+    sa.Column("n_clipped", sa.BigInteger, nullable=False),
+    sa.Column("sum_error", sa.Double),
 )
 
 

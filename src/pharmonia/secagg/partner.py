@@ -118,6 +118,10 @@ class PartnerSession:
         phase = Committed(round_index=round_index, layout=layout, model_digest=model_digest)
         return replace(self, phase=phase), ready
 
+    def check_header(self, header: RoundHeader) -> None:
+        """Refuse a header that `prepare_mask` would refuse, before any time is spent on it; raises as that does."""
+        self._check(header)
+
     def prepare_mask(self, header: RoundHeader) -> MaskSum:
         """The sum of our masks under a header; it needs no update, so it can be made while the partner trains.
 

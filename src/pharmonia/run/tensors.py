@@ -1,0 +1,39 @@
+"""How the vectors of a run are laid out, as both sides know it."""
+
+import numpy as np
+
+from pharmonia.base.arrays import Vector
+from pharmonia.learn.contributions import TOTAL_NAMES, Contribution, Values
+from pharmonia.learn.messages import vector_digest
+from pharmonia.secagg.header import Layout
+
+STATISTICS = Layout(names=("mean_value",), lengths=(1,))
+VALIDATION = Layout(names=TOTAL_NAMES, lengths=(1,) * len(TOTAL_NAMES))
+
+
+def sum_layout(tensors: tuple[tuple[str, ...], tuple[int, ...]]) -> Layout:
+    """The layout of a training step's sum, from the names and lengths of its tensors."""
+    names, lengths = tensors
+    return Layout(names=names, lengths=lengths)
+
+
+MAGNITUDE_BITS = 8  # |log2| stays below 2^8
+_SMALLEST = 2.0**-24
+
+
+def magnitude_layout(layout: Layout) -> Layout:
+    """The layout of the magnitudes of vectors of a layout: one number a tensor."""
+    return Layout(names=tuple(f"log2.{name}" for name in layout.names), lengths=(1,) * len(layout.names))
+
+
+def magnitudes(contribution: Contribution, layout: Layout) -> Values:
+    """(n_tensors,) float32 log2 of the largest |x w| of each tensor, at least -24: what scales are found from."""
+    starts = np.cumsum((0, *layout.lengths[:-1]))
+    peaks = np.maximum.reduceat(np.abs(contribution.values), starts).astype(np.float64)
+    logs: Values = np.log2(np.maximum(peaks * contribution.weight, _SMALLEST)).astype(np.float32)
+    return logs
+
+
+def digest_of(parameters: Vector) -> bytes:
+    """32 bytes that name a shared vector, as it is on the wire."""
+    return bytes.fromhex(vector_digest(parameters.astype("<f4").astype("<f8")))
