@@ -61,6 +61,8 @@ def test_an_entry_has_its_golden_bytes_and_comes_back() -> None:
         (b'"number":0', b'"number":-1'),
         (b'"number":0', b'"number":0,"number":0'),
         (b"2026-11-21", b"2026-02-31"),
+        (b"2026-11-21", b"0001-01-01"),
+        (b"2026-11-21", b"9999-12-31"),
         (b"09:30:00Z", b"09:30:00+00:00"),
         (b'"kind":"plan"', b'"kind":"note"'),
         (b'{"kind"', b'[{"kind"'),

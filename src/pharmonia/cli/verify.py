@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pharmonia.base.errors import InputError, MissingExtraError
+from pharmonia.base.canonical import digest_file
+from pharmonia.base.errors import InputError
 
 
 def verify(
@@ -29,16 +30,10 @@ def verify(
     41 form, 42 signatures, 43 order, 44 tree, 45 thresholds, 46 approvals,
     47 permissions, 48 model, 49 report.
     """
-    try:
-        from pharmonia.governance.agreement_history import decode_history  # noqa: PLC0415
-        from pharmonia.governance.plan_codec import decode_plan  # noqa: PLC0415
-        from pharmonia.governance.verify import Delivered  # noqa: PLC0415
-        from pharmonia.run.ledgerfile import read_checkpoints, verify_folder  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("cryptography"):
-            raise
-        raise MissingExtraError(f"this needs the package {error.name}: pip install 'pharmonia[consortium]'") from error
-    from pharmonia.base.canonical import digest_file  # noqa: PLC0415
+    from pharmonia.governance.agreement_history import decode_history  # noqa: PLC0415
+    from pharmonia.governance.plan_codec import decode_plan  # noqa: PLC0415
+    from pharmonia.governance.verify import Delivered  # noqa: PLC0415
+    from pharmonia.run.ledgerfile import read_checkpoints, verify_folder  # noqa: PLC0415
 
     history = decode_history(_content(agreement), agreement.name)
     kept = [signed for path in checkpoint or [] for signed in read_checkpoints(path)]

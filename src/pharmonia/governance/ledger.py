@@ -169,13 +169,13 @@ def text_field(body: Mapping[str, object], name: str) -> str:
 
 
 def require_time(at: datetime) -> None:
-    """Refuse a time that is not in UTC and whole seconds.
+    """Refuse a time that is not in UTC and whole seconds of this century or the next.
 
     Raises:
         EventError: It is not.
     """
-    if at.tzinfo is not UTC or at.microsecond:
-        raise EventError(f"a time must be in UTC and whole seconds, got {at.isoformat()}")
+    if at.tzinfo is not UTC or at.microsecond or not 2000 <= at.year <= 2199:
+        raise EventError(f"a time must be in UTC and whole seconds, from 2000 to 2199, got {at.isoformat()}")
 
 
 def write_time(at: datetime) -> str:

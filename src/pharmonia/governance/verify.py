@@ -18,6 +18,8 @@ from pharmonia.governance.verify_report import figures_of
 from pharmonia.governance.verify_result import Check, Findings, VerificationResult
 from pharmonia.governance.verify_rules import Rules, Version
 
+MAX_CHECKPOINTS = 100_000  # held in memory
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
@@ -88,6 +90,9 @@ class _Pass:
         own = list[SignedCheckpoint]()
         for number, line in enumerate(lines, 1):
             self.findings.count(Check.LINES)
+            if number > MAX_CHECKPOINTS:
+                self.findings.add(Check.LINES, "the checkpoints", f"are more than {MAX_CHECKPOINTS:,}")
+                break
             try:
                 own.append(decode_checkpoint(_without_end(line)))
             except LedgerError as error:

@@ -73,7 +73,7 @@ class _Session:
 
 @dataclass(slots=True)
 class Rules:
-    """Where a ledger stands: the version in force, plans with who approves them, and the open round of each session."""
+    """Where a ledger stands: the version in force, plans, who approves them, and the open round of each session."""
 
     versions: Sequence[Version]
     documents: Mapping[str, RunPlan]  # plans that the auditor holds, by digest
@@ -82,7 +82,8 @@ class Rules:
     version: Version = field(init=False)  # in force; the founding one before any was named
     n_adopted: int = 0
     latest: datetime | None = None
-    plans: dict[str, set[str]] = field(default_factory=dict)
+    plans: set[str] = field(default_factory=set)  # that were filed under this version
+    approvals: dict[str, set[str]] = field(default_factory=dict)  # the plans that each partner approves
     sessions: dict[str, _Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,6 +151,7 @@ class Rules:
         self.version = self.versions[self.n_adopted]
         self.n_adopted += 1
         self.plans.clear()  # a plan is for one version; approvals do not outlive it
+        self.approvals.clear()
         self.sessions.clear()
 
     def _file(self, event: PlanFiled, author: str, where: str) -> None:
@@ -162,19 +164,20 @@ class Rules:
         elif len(self.plans) >= MAX_STANDING:
             self.findings.add(Check.SEQUENCE, where, f"more than {MAX_STANDING} plans under one version")
         else:
-            self.plans[event.plan] = set()
+            self.plans.add(event.plan)
 
     def _approve(self, event: PlanApproved, author: str, where: str) -> None:
         self._require_role(author, frozenset({Role.DATA_OWNER}), "approves a plan", where)
         self._require_filed(event.plan, "an approval of", where)
         if event.plan in self.plans:
-            self.plans[event.plan].add(author)
+            self.approvals.setdefault(author, set()).add(event.plan)
 
     def _revoke(self, event: Revoked, author: str) -> None:
         """A revoked approval lapses; a revoked data set makes all approvals of its owner lapse, until given again."""
-        for plan, approving in self.plans.items():
-            if event.what is Revocable.DATASET or plan == event.subject:
-                approving.discard(author)
+        if event.what is Revocable.DATASET:
+            self.approvals.pop(author, None)
+        else:
+            self.approvals.get(author, set()).discard(event.subject)
 
     def _open(self, event: RoundOpened, author: str, at: datetime, where: str) -> None:
         self._require_role(author, frozenset({Role.COORDINATOR}), "opens a round", where)
@@ -193,10 +196,9 @@ class Rules:
     def _require_approved(self, event: RoundOpened, at: datetime, where: str) -> None:
         self.findings.count(Check.APPROVED)
         terms = self.version.agreement.terms
-        approving = self.plans.get(event.plan, set())
-        standing = len(approving & self.version.data_owners)
-        if standing < terms.thresholds.plan:
-            what = f"{standing} data owners approve the plan {event.plan}; {terms.thresholds.plan} must"
+        approving = {one for one in self.version.data_owners if event.plan in self.approvals.get(one, ())}
+        if len(approving) < terms.thresholds.plan:
+            what = f"{len(approving)} data owners approve the plan {event.plan}; {terms.thresholds.plan} must"
             self.findings.add(Check.APPROVED, where, what)
         if at > terms.valid_until:
             self.findings.add(Check.APPROVED, where, f"the agreement ended {terms.valid_until}")
