@@ -92,7 +92,8 @@ def _data_sharing(terms: Terms) -> str:
         f"**Results.** The shared trunk goes to: {recipients}. May be published: "
         f"{', '.join(terms.publishable) or 'nothing'}.",
         f"**Approval.** A plan takes {terms.thresholds.plan} of {len(terms.data_owners)} data owners, and each that "
-        f"takes part; this agreement is changed by {terms.thresholds.agreement} of {len(terms.deciding)} deciding partners.",
+        f"takes part; this agreement is changed by {terms.thresholds.agreement} of {len(terms.deciding)} deciding "
+        "partners.",
         "**Withdrawal.** A data owner may narrow or revoke its policy at any time, with effect before the next round. "
         "Results made before that remain as agreed. _To be settled: models already delivered._",
         f"**Credit.** {_CREDIT[terms.credit]}",
