@@ -6,22 +6,41 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import independent_verifier
-from governance_cases import amended, founded
-from ledger_cases import LATER, OTHER_PLAN, PLAN, Book, a_round, approved_book, whole_book
+from governance_cases import amended, founded, plan_under, terms
+from ledger_cases import LATER, MODEL, OTHER_PLAN, PLAN, SESSION, Book, a_round, approved_book, ids_of, whole_book
 from pharmonia.base.errors import PharmoniaError
 from pharmonia.governance import verify as verification
 from pharmonia.governance.agreement_history import encode_history
 from pharmonia.governance.checkpoint import SignedCheckpoint
-from pharmonia.governance.events import AgreementAdopted, PlanApproved, PlanFiled
+from pharmonia.governance.events import (
+    AgreementAdopted,
+    Evaluated,
+    Event,
+    Exporting,
+    Failed,
+    FailureCode,
+    PlanApproved,
+    PlanFiled,
+    PlanRefused,
+    PolicyChanged,
+    Revocable,
+    Revoked,
+    RoundAggregated,
+    RoundOpened,
+)
 from pharmonia.governance.identity import PublicKey
 from pharmonia.governance.ledger import decode_entry
 from pharmonia.governance.proofs import decode_consistency, decode_inclusion, prove_consistency, prove_inclusion
+from pharmonia.governance.terms import RefusalCode, ResourceKind
 from pharmonia.governance.verify import Delivered, verify_ledger
 from pharmonia.governance.verify_result import Check, VerificationResult
 
@@ -249,3 +268,45 @@ def test_the_second_implementation_knows_nothing_of_ours_and_agrees_on_honest_le
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     root, _ = book.grown()
     assert done.stdout == f"root {root.root.hex()}; bad entries []; bad checkpoints []\n"
+
+
+DIGESTS = st.sampled_from([PLAN, OTHER_PLAN, SESSION, MODEL])
+KEYS = st.sets(st.sampled_from([*ids_of(*terms().ids), "pk-0000000000000000"]), min_size=1).map(
+    lambda k: tuple(sorted(k))
+)
+INDICES = st.integers(0, 2**31 - 1) | st.integers(0, 3)
+EVENTS = st.one_of(
+    st.builds(AgreementAdopted, version=st.integers(1, 3), agreement=st.just(founded().versions[0].agreement.digest)),
+    st.builds(PlanFiled, plan=DIGESTS),
+    st.builds(PlanApproved, plan=DIGESTS),
+    st.builds(PlanRefused, plan=DIGESTS, code=st.sampled_from(RefusalCode)),
+    st.builds(RoundOpened, plan=DIGESTS, session=DIGESTS, round_index=INDICES, header=DIGESTS, contributors=KEYS),
+    st.builds(RoundAggregated, session=DIGESTS, round_index=INDICES, aggregate=DIGESTS, contributors=KEYS),
+    st.builds(Evaluated, plan=DIGESTS, model=DIGESTS, results=DIGESTS, figures=st.just(())),
+    st.builds(
+        Exporting,
+        what=st.sampled_from(ResourceKind),
+        content=DIGESTS,
+        recipient=st.sampled_from([*ids_of("acme", "eagle", "zeppelin"), "outside", "public"]),
+    ),
+    st.builds(PolicyChanged, policy=DIGESTS),
+    st.builds(Revoked, what=st.sampled_from(Revocable), subject=DIGESTS),
+    st.builds(Failed, plan=DIGESTS, code=st.sampled_from(FailureCode)),
+)
+SAID = st.tuples(
+    st.sampled_from([*terms().ids, "zeppelin"]), st.lists(EVENTS, min_size=1, max_size=4), st.integers(-(9**8), 9**8)
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(said=st.lists(SAID, max_size=12))
+def test_whatever_partners_sign_verification_ends_with_a_verdict(said: list[tuple[str, list[Event], int]]) -> None:
+    book = Book()
+    for partner, events, after_s in said:
+        book.say(partner, *events, after=timedelta(seconds=after_s))
+    if not said:
+        return
+    result = book.verify(Delivered(model_digest=MODEL, plans=(plan_under(founded().versions[0].agreement),)))
+    assert Check.MODEL.family in result.failed or any(isinstance(e, Exporting) for _, events, _ in said for e in events)
+    assert result.summary().endswith(f"NOT VERIFIED: {', '.join(result.failed)}")
+    assert sum(tally.n_failed for tally in result.tallies) == result.n_findings >= len(result.findings)

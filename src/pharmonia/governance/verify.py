@@ -222,11 +222,16 @@ class _Pass:
 def _unsigned(entry: Entry, version: Version) -> str:
     """Why an entry is not signed as it must be; empty if it is."""
     key = version.keys.get(entry.key)
+    agreement = version.agreement
     if key is None:
-        name = f"version {version.agreement.version} of the agreement"
-        return f"the key {entry.key} is retired, revoked or nobody's in {name}"
+        try:
+            agreement.key(entry.key)
+        except AgreementError as error:
+            return str(error)
+        return f"{agreement.name}, version {agreement.version}: the key {entry.key} signs nothing"
     if entry.at > version.ends[entry.key]:
-        return f"the key {entry.key} of {version.owners[entry.key]} ended {version.ends[entry.key]}"
+        ended = f"the key {entry.key} of {version.owners[entry.key]} ended {version.ends[entry.key]}"
+        return f"{agreement.name}, version {agreement.version}: {ended}; amend the agreement with another"
     if not entry.is_signed_by(key):
         return f"the signature is not of {entry.key}, the key of {version.owners[entry.key]}"
     return ""
