@@ -144,16 +144,18 @@ def agreement_json(agreement: Agreement) -> Json:
         "version": agreement.version,
         "previous": agreement.previous,
         "terms": terms_json(agreement.terms),
-        "keys": [
-            {
-                "partner": key.partner,
-                "key_id": key.public.key_id,
-                "public_key": key.public.raw.hex(),
-                "state": key.state.value,
-                "valid_until": time_text(key.valid_until),
-            }
-            for key in agreement.keys
-        ],
+        "keys": [key_json(key) for key in agreement.keys],
+    }
+
+
+def key_json(key: PartnerKey) -> Json:
+    """A partner's key as an agreement holds it."""
+    return {
+        "partner": key.partner,
+        "key_id": key.public.key_id,
+        "public_key": key.public.raw.hex(),
+        "state": key.state.value,
+        "valid_until": time_text(key.valid_until),
     }
 
 

@@ -209,9 +209,7 @@ class SignedInvitation:
     def __post_init__(self) -> None:
         one = self.invitation
         if not one.key.verify(self.proof, Domain.INVITATION, _invitation_text(one)):
-            raise DocumentError(
-                f"the invitation of {one.partner.id} is not signed by the key of {one.invited_by} in it"
-            )
+            raise DocumentError(f"the invitation of {one.partner.id} is not signed by the key in it; ask for a new one")
 
 
 def invite(terms: Terms, partner_id: str, invited_by: str, key: PrivateKey, now: datetime) -> SignedInvitation:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from pharmonia.base.canonical import Json
-from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey, agreement_json
+from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey, key_json
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import time_text
 from pharmonia.governance.terms import PlanRules
+from pharmonia.governance.terms_codec import terms_json
 
 
 def agreement_text(history: AgreementHistory) -> str:
@@ -68,10 +69,14 @@ def _state(history: AgreementHistory) -> Iterator[str]:
 
 
 def differences(old: Agreement, new: Agreement) -> tuple[str, ...]:
-    """What changes from one version to another, a line for each field; digests and numbers of versions apart."""
-    before, after = (dict(_leaves(_named(agreement_json(agreement)), "")) for agreement in (old, new))
-    paths = sorted(path for path in {*before, *after} if path not in {"version", "previous"})
+    """What changes from one version to another, a line for each field of terms and keys."""
+    before, after = (dict(_leaves(_named(_content(agreement)), "")) for agreement in (old, new))
+    paths = sorted({*before, *after})
     return tuple(_change(path, before, after) for path in paths if before.get(path) != after.get(path))
+
+
+def _content(agreement: Agreement) -> Json:
+    return {"": terms_json(agreement.terms), "keys": [key_json(key) for key in agreement.keys]}
 
 
 def _change(path: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
