@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from figures import Figure, at_least, at_most, cpu_s, publish
@@ -31,6 +32,8 @@ from pharmonia.nn.parameters import Layout, to_vector
 from pharmonia.run.cache import is_ready
 from pharmonia.run.datasets import load
 from plain_models import PlainEntities, plain_model
+
+Rows = npt.NDArray[np.int64]
 
 BATCH_SIZE = 512
 N_PARTNERS = 8
@@ -142,23 +145,10 @@ def measure_round(encoded: EncodedInteractions, n_rounds: int, share: int) -> Fi
     partition = partition_rows(encoded.interactions, PartitionKind.TARGET, N_PARTNERS, np.random.default_rng(0))
     split = split_rows(encoded.interactions, SplitKind.RANDOM, partition, np.random.default_rng(1))
     train, valid = split.rows(Part.TRAIN)[::share], split.rows(Part.VALID)[::share]
-    settings = LocalSettings(
-        model=Model.GIN,
-        norm=Norm.BATCH,
-        optimiser=Optimiser.ADAM,
-        learning_rate=5e-4,
-        batch_size=BATCH_SIZE,
-        local_epochs=1,
-    )
     owner = partition.owner
-    pooled = LocalLearner(partner_dataset(encoded, "pooled", train=train, valid=valid), settings, Method(), (0,))
+    pooled = _learner(encoded, train, valid, "pooled", (0,))
     partners = [
-        LocalLearner(
-            partner_dataset(encoded, name, train=train[owner[train] == index], valid=valid[owner[valid] == index]),
-            settings,
-            Method(),
-            (0, index),
-        )
+        _learner(encoded, train[owner[train] == index], valid[owner[valid] == index], name, (0, index))
         for index, name in enumerate(partition.names)
     ]
     network = build_model(Model.GIN, Norm.BATCH)
@@ -178,6 +168,18 @@ def measure_round(encoded: EncodedInteractions, n_rounds: int, share: int) -> Fi
     print(f"{train.size:,} training rows: FedAvg round {federated_s:.2f} s, pooled epoch {pooled_s:.2f} s")
     ratio = statistics.median(a / b for a, b in times)
     return at_most(f"FedAvg round of {N_PARTNERS} partners / pooled epoch, CPU time", ratio, 1.1)
+
+
+def _learner(encoded: EncodedInteractions, train: Rows, valid: Rows, name: str, seed: tuple[int, ...]) -> LocalLearner:
+    settings = LocalSettings(
+        model=Model.GIN,
+        norm=Norm.BATCH,
+        optimiser=Optimiser.ADAM,
+        learning_rate=5e-4,
+        batch_size=BATCH_SIZE,
+        local_epochs=1,
+    )
+    return LocalLearner(partner_dataset(encoded, name, train=train, valid=valid), settings, Method(), seed)
 
 
 def _broadcast(parameters: Vector, round_index: int) -> Broadcast:
