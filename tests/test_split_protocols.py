@@ -60,7 +60,9 @@ def test_nobody_trains_on_what_anyone_tests_on(kind: SplitKind, text: str, n_par
     try:
         partition = share_rows(Scenario.parse(text), interactions, n_partners, rng(seed))
         split = split_rows(interactions, kind, partition, rng(seed + 1))
-    except PartitionError:  # 12 compounds may be too few for everybody
+    except PartitionError as error:  # 12 compounds may be too few for everybody
+        if "left with no" not in str(error) and "cannot share" not in str(error) and "must own a row" not in str(error):
+            raise
         return
     assert_nothing_leaks(interactions, kind, split.part)
     for part in USED:
