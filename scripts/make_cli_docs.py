@@ -17,6 +17,10 @@ COMMANDS = (
     ("data", "info"),
     ("data", "fetch"),
     ("data", "import"),
+    ("keys",),
+    *(("keys", name) for name in ("create", "show", "rotate")),
+    ("consortium",),
+    *(("consortium", name) for name in ("init", "invite", "join", "amend", "sign", "show", "diff")),
     ("verify",),
 )
 WIDTH = "100"
