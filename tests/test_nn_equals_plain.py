@@ -52,8 +52,8 @@ class Case:
 @pytest.fixture(scope="module")
 def real_case(kiba_sample: EncodedInteractions) -> Case:
     pairs = kiba_sample.interactions.pairs
-    rows = np.random.default_rng(5).choice(len(pairs), 18, replace=False)
-    rows = np.concatenate((rows, rows[:6]))
+    rows = np.random.default_rng(5).choice(len(pairs), 12, replace=False)
+    rows = np.concatenate((rows, rows[:4]))
     return Case(
         kiba_sample.graphs, kiba_sample.tokens, kiba_sample.smiles_tokens, pairs.compound[rows].astype(np.int64),
         pairs.target[rows].astype(np.int64), pairs.value[rows].astype(np.float64),
@@ -68,8 +68,8 @@ def odd_case() -> Case:
     rng = np.random.default_rng(6)
     n_compounds, n_targets = len(smiles), len(tokens)
     return Case(
-        build_graphs(smiles), tokens, tokenise_smiles(smiles), rng.integers(n_compounds, size=24),
-        rng.integers(n_targets, size=24), rng.normal(size=24),
+        build_graphs(smiles), tokens, tokenise_smiles(smiles), rng.integers(n_compounds, size=16),
+        rng.integers(n_targets, size=16), rng.normal(size=16),
     )  # fmt: skip
 
 
