@@ -183,10 +183,9 @@ def _check_follows(before: Agreement | None, new: Agreement, number: int) -> Non
 
 def _check_signatures(before: Agreement | None, signed: SignedAgreement) -> None:
     new = signed.agreement
+    old_keys = {key.public.key_id for key in before.keys if key.state is KeyState.ACTIVE} if before else set()
     for signature in signed.signatures:
-        agreement = new
-        if before and signature.key_id in {k.public.key_id for k in before.keys if k.state is KeyState.ACTIVE}:
-            agreement = before
+        agreement = before if before and signature.key_id in old_keys else new
         check_signature(agreement, signature, Domain.AGREEMENT, new.digest, f"{new.name}, version {new.version}")
 
 
