@@ -1,0 +1,149 @@
+"""Structures as assay tables hold them to one standard form: parent, neutral, one tautomer.
+
+A far slower matter than `pharmonia.chem.standardise`, which identifies compounds of interaction benchmarks. Each
+structure is standardised by itself: the result never depends on what else is in a file.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rdkit import Chem, rdBase
+from rdkit.Chem.MolStandardize import rdMolStandardize
+
+from pharmonia.base.errors import OptionError
+from pharmonia.chem.standardise import MAX_SMILES_LENGTH
+
+
+class Refusal(StrEnum):
+    """Why a structure has no standard form."""
+
+    EMPTY = "empty-structure"
+    TOO_LONG = "smiles-too-long"
+    SPACE = "white-space-in-smiles"
+    UNREADABLE = "unreadable-structure"
+    POLYMER = "polymer-or-open-structure"
+    TOO_LARGE = "too-many-atoms"
+    MIXTURE = "mixture"
+    FAILED = "standardisation-failed"
+    CRASHED = "standardisation-crashed"
+
+
+REFUSAL_TEXTS = {
+    Refusal.EMPTY: "the structure is missing or has no atom",
+    Refusal.TOO_LONG: f"the SMILES has more than {MAX_SMILES_LENGTH} characters",
+    Refusal.SPACE: "the SMILES has white space inside",
+    Refusal.UNREADABLE: "RDKit cannot read the SMILES as a molecule (syntax, valence or aromaticity)",
+    Refusal.POLYMER: "the structure has an open end or an unknown atom (*), as polymers and generic structures have",
+    Refusal.TOO_LARGE: "the structure has as many atoms as the profile's limit, or more",
+    Refusal.MIXTURE: "the structure has two different large organic parts; nobody can say which was measured",
+    Refusal.FAILED: "RDKit cannot standardise the structure",
+    Refusal.CRASHED: "RDKit ended the process that standardised the structure",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandardSettings:
+    """How structures are standardised.
+
+    Args:
+        max_atoms: Structures with that many atoms (hydrogens apart), or more, are refused.
+        max_tautomers: Tautomers that are looked at for the canonical one.
+        keep_stereo: Whether stereo stays in the standard form.
+        mixture_atoms: Two different carbon-bearing parts with that many atoms each make a mixture; counter-ions are
+            smaller, except a few (such as pamoate) that would be taken for the compound.
+
+    Raises:
+        OptionError: A number is below 1.
+    """
+
+    max_atoms: int = 100
+    max_tautomers: int = 256
+    keep_stereo: bool = False
+    mixture_atoms: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("max_atoms", "max_tautomers", "mixture_atoms"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} must be 1 or more, got {getattr(self, name)}")
+
+
+class StructureRefusedError(Exception):
+    """A structure has no standard form; carries the reason from `Standardiser` to its caller."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(REFUSAL_TEXTS[refusal])
+        self.refusal = refusal
+
+
+class Standardiser:
+    """Standard forms under one set of settings; holds RDKit's tools, so make one per process."""
+
+    def __init__(self, settings: StandardSettings) -> None:
+        self._settings = settings
+        self._tautomers = rdMolStandardize.TautomerEnumerator()
+        self._tautomers.SetMaxTautomers(settings.max_tautomers)
+        self._tautomers.SetRemoveSp3Stereo(False)
+        self._metals = rdMolStandardize.MetalDisconnector()
+        self._normalizer = rdMolStandardize.Normalizer()
+        self._reionizer = rdMolStandardize.Reionizer()
+
+    def standardise(self, smiles: str) -> str | Refusal:
+        """RDKit's SMILES of the standard form, or why there is none.
+
+        The steps of MELLODDY-TUNER 3 (Heyndrickx et al. 2023, doi:10.1021/acs.jcim.3c00799): charge parent, isotopes
+        and stereo dropped, canonical tautomer, hydrogens and metals off, normalised, reionised, through SMILES once
+        more. Refused beforehand: open ends, too many atoms, mixtures.
+        """
+        with rdBase.BlockLogs():
+            try:
+                return self._standard(self._read(smiles))
+            except StructureRefusedError as refused:
+                return refused.refusal
+            except (RuntimeError, ValueError):  # what RDKit raises from C++, its MolSanitizeException among them
+                return Refusal.FAILED
+
+    def _read(self, smiles: str) -> Chem.Mol:
+        text = smiles.strip()
+        if not text:
+            raise StructureRefusedError(Refusal.EMPTY)
+        if len(text) > MAX_SMILES_LENGTH:
+            raise StructureRefusedError(Refusal.TOO_LONG)
+        if len(text.split()) > 1:
+            raise StructureRefusedError(Refusal.SPACE)
+        parsed = Chem.MolFromSmiles(text)
+        if parsed is None:
+            raise StructureRefusedError(Refusal.UNREADABLE)
+        if parsed.GetNumAtoms() == 0:
+            raise StructureRefusedError(Refusal.EMPTY)
+        if any(atom.GetAtomicNum() == 0 for atom in parsed.GetAtoms()):
+            raise StructureRefusedError(Refusal.POLYMER)
+        if parsed.GetNumAtoms() >= self._settings.max_atoms:
+            raise StructureRefusedError(Refusal.TOO_LARGE)
+        if "." in text and self._is_mixture(parsed):
+            raise StructureRefusedError(Refusal.MIXTURE)
+        return parsed
+
+    def _is_mixture(self, parsed: Chem.Mol) -> bool:
+        large = {
+            Chem.MolToSmiles(rdMolStandardize.ChargeParent(part), isomericSmiles=False)
+            for part in Chem.GetMolFrags(parsed, asMols=True)
+            if part.GetNumAtoms() >= self._settings.mixture_atoms
+            and any(atom.GetAtomicNum() == 6 for atom in part.GetAtoms())
+        }
+        return len(large) > 1
+
+    def _standard(self, parsed: Chem.Mol) -> str:
+        parent = rdMolStandardize.ChargeParent(parsed)
+        for atom in parent.GetAtoms():
+            atom.SetIsotope(0)
+        if not self._settings.keep_stereo:
+            Chem.RemoveStereochemistry(parent)
+        tautomer = self._tautomers.Canonicalize(parent)
+        Chem.SanitizeMol(tautomer)
+        clean = self._metals.Disconnect(Chem.RemoveHs(tautomer))
+        clean = self._reionizer.reionize(self._normalizer.normalize(clean))
+        Chem.AssignStereochemistry(clean, force=True, cleanIt=True)
+        again = Chem.MolFromSmiles(Chem.MolToSmiles(clean))
+        if again is None:
+            raise StructureRefusedError(Refusal.FAILED)
+        return str(Chem.MolToSmiles(again))
