@@ -115,6 +115,10 @@ class SurvivorsError(EvidenceError):
     """A set of survivors is not the one that enough partners signed."""
 
 
+class RecipeError(ConsortiumError):
+    """Data were prepared under another recipe or key than the consortium agreed on; names the difference."""
+
+
 class RoundLostError(EngineError):
     """Too few partners stayed for this round's sum; skip the step and open another round."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pharmonia.base.canonical import canonical_json
-from pharmonia.chem.ecfp import Columns
+from pharmonia.chem.ecfp_matrix import Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

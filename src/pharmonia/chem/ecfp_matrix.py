@@ -1,0 +1,96 @@
+"""Sparse matrices of fingerprints, and their columns permuted under a key; needs no RDKit."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pharmonia.base.arrays import frozen_view
+from pharmonia.base.errors import CompoundError, OptionError
+from pharmonia.chem.keyed import PreparationKey
+
+Columns = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcfpSettings:
+    """How compounds become columns.
+
+    Args:
+        radius: Bonds around each atom; 3 is ECFP6.
+        n_bits: Number of columns.
+
+    Raises:
+        OptionError: A radius below 0, or a number of bits not in 16 to 2^31 - 1.
+    """
+
+    radius: int = 3
+    n_bits: int = 32_000
+
+    def __post_init__(self) -> None:
+        if not (self.radius >= 0 and 16 <= self.n_bits < 2**31):
+            raise OptionError(f"radius {self.radius} and {self.n_bits} bits do not make fingerprints")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CsrMatrix:
+    """A sparse matrix of ones: per row the columns that are set.
+
+    Args:
+        indptr: (n_rows + 1,) int64; row i is indices[indptr[i]:indptr[i + 1]].
+        indices: (n_set,) int32, ascending within a row, each once.
+        n_columns: Number of columns.
+
+    Raises:
+        CompoundError: The arrays do not describe such a matrix.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    indices: Columns
+    n_columns: int
+
+    def __post_init__(self) -> None:
+        types_fit = self.indptr.dtype == np.int64 and self.indices.dtype == np.int32
+        if not (types_fit and self.indptr.ndim == self.indices.ndim == 1 and self.indptr.size):
+            raise CompoundError("a sparse matrix needs (n_rows + 1,) int64 offsets and (n_set,) int32 columns")
+        lengths = np.diff(self.indptr)
+        if self.indptr[0] != 0 or self.indptr[-1] != self.indices.size or (lengths < 0).any():
+            raise CompoundError("the offsets of a sparse matrix do not fit its columns")
+        if self.indices.size and not (self.indices.min() >= 0 and self.indices.max() < self.n_columns):
+            raise CompoundError(f"a sparse matrix of {self.n_columns} columns names a column that it does not have")
+        rises = np.ones(self.indices.size + 1, dtype=bool)
+        rises[1:-1] = np.diff(self.indices) > 0
+        rises[self.indptr] = True  # the first column of a row
+        if not rises.all():
+            raise CompoundError("the columns of a sparse row are not ascending, or one is twice there")
+        for name in ("indptr", "indices"):
+            object.__setattr__(self, name, frozen_view(getattr(self, name)))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.indptr.size - 1
+
+    def row(self, index: int) -> Columns:
+        """The columns set in one row."""
+        return self.indices[self.indptr[index] : self.indptr[index + 1]]
+
+
+def stack_rows(rows: Iterable[Columns], n_columns: int) -> CsrMatrix:
+    """The matrix of these rows."""
+    parts = list(rows)
+    indptr = np.zeros(len(parts) + 1, dtype=np.int64)
+    np.cumsum([part.size for part in parts], out=indptr[1:])
+    indices = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+    return CsrMatrix(indptr=indptr, indices=indices.astype(np.int32, copy=False), n_columns=n_columns)
+
+
+def permute_columns(matrix: CsrMatrix, key: PreparationKey) -> CsrMatrix:
+    """The matrix with its columns where the key puts them, ascending within each row."""
+    place = key.permutation(matrix.n_columns)
+    row = np.repeat(np.arange(matrix.n_rows, dtype=np.int64), np.diff(matrix.indptr))
+    codes = row * matrix.n_columns + place[matrix.indices]
+    codes.sort()
+    np.remainder(codes, matrix.n_columns, out=codes)
+    return CsrMatrix(indptr=matrix.indptr, indices=codes.astype(np.int32), n_columns=matrix.n_columns)
