@@ -1,17 +1,19 @@
-"""The arms of a comparison: who trains with whom, on what, and what comes of it; loads no PyTorch."""
+"""The runs of a comparison or battery: who trains with whom, on what, and what comes of it; loads no PyTorch."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from pharmonia.base.arrays import Vector
-from pharmonia.base.canonical import Json
+from pharmonia.base.canonical import Json, digest_json
+from pharmonia.bench.scenario import Scenario, share_rows
 from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.data.interactions import EncodedInteractions
-from pharmonia.data.partition import Partition, partition_rows
-from pharmonia.data.splits import Split, split_rows
+from pharmonia.data.partition import Partition
+from pharmonia.data.splits import Split, SplitKind, split_rows
 from pharmonia.evaluate.outcome import Arm
 from pharmonia.learn.settings import Method
 from pharmonia.run.datasets import load
@@ -19,6 +21,8 @@ from pharmonia.run.records import TrainedModel
 from pharmonia.run.store import RunStore
 
 PARTITION_STREAM, SPLIT_STREAM = 1, 2  # which random numbers of a seed are for what
+RUN_ID_DIGITS = 20
+PREDICTIONS_FILE = "predictions.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ class StorePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmJob:
-    """One training run of a comparison.
+    """One training run of partners, of one of them, or of all rows in one place.
 
     Args:
         settings: The comparison.
@@ -59,26 +63,89 @@ class ArmJob:
         """How the run's partners step; one owner of rows trains as with FedAvg."""
         return self.settings.method if self.arm is Arm.FEDERATED else Method()
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.arm if self.partner is None else f"{self.arm}, partner {self.partner + 1}"
+
     def to_json(self, data_digest: str) -> dict[str, Json]:
-        """Plain values that determine this run, for its digest; alone and pooled runs serve every method."""
+        """Plain values that determine this run; alone and pooled runs serve every method."""
         values = self.settings.to_json(self.seed) | {"data": data_digest, "arm": self.arm, "partner": self.partner}
         if self.arm is Arm.FEDERATED:
             values |= {"method": str(self.settings.method), "aggregation": self.settings.aggregation}
         return values
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ArmResult:
-    """What a training run brought.
+class Baseline(StrEnum):
+    """A predictor without a neural network, fitted to all partners' rows in one place."""
+
+    BOOSTED = "boosted"  # gradient-boosted trees on fingerprints
+    ADDITIVE = "additive"  # compound mean plus target mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineJob:
+    """One fit of a baseline."""
+
+    settings: ComparisonSettings
+    seed: int
+    baseline: Baseline
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.baseline.value
+
+    def to_json(self, data_digest: str) -> dict[str, Json]:
+        """Plain values that determine this fit."""
+        return self.settings.to_json(self.seed) | {"data": data_digest, "arm": self.baseline}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilledJob:
+    """One model taught by the ensemble of the alone models on public compounds; needs their runs finished.
 
     Args:
-        job: The run.
-        model: The best round's model and all rounds.
-        predicted: (n_test,) float64, of every test row of the comparison.
+        settings: The comparison.
+        seed: One of its seeds.
+        public: Name of the data set or assay table whose compounds are public.
     """
 
-    job: ArmJob
-    model: TrainedModel
+    settings: ComparisonSettings
+    seed: int
+    public: str
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return "distilled"
+
+    def to_json(self, data_digest: str) -> dict[str, Json]:
+        """Plain values that determine this run."""
+        values: dict[str, Json] = {"data": data_digest, "arm": "distilled", "public": self.public}
+        return self.settings.to_json(self.seed) | values
+
+
+Job = ArmJob | BaselineJob | DistilledJob
+
+
+def run_id_of(job: Job) -> str:
+    """The name of a job's run in a store: a digest of all that determines it."""
+    return digest_json(job.to_json(share_out(job.settings, job.seed).digest))[:RUN_ID_DIGITS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JobResult:
+    """What a job brought.
+
+    Args:
+        job: The job.
+        model: The best round's model and all rounds; None where nothing was trained in rounds.
+        predicted: (n_test,) float64, of every test row.
+    """
+
+    job: Job
+    model: TrainedModel | None
     predicted: Vector
 
 
@@ -92,13 +159,22 @@ class SharedOut:
     split: Split
 
 
-@lru_cache(maxsize=2)
 def share_out(settings: ComparisonSettings, seed: int) -> SharedOut:
     """Load the data set, share it out between partners and split it, as the seed has it."""
-    encoded = load(settings.dataset)
+    return _share_out(settings.dataset, str(settings.scenario), settings.n_partners, settings.split, seed)
+
+
+@lru_cache(maxsize=16)
+def _share_out(dataset: str, scenario: str, n_partners: int, kind: SplitKind, seed: int) -> SharedOut:
+    encoded, digest = _loaded(dataset)
     interactions = encoded.interactions
-    partition = partition_rows(
-        interactions, settings.partition, settings.n_partners, np.random.default_rng([seed, PARTITION_STREAM])
-    )
-    split = split_rows(interactions, settings.split, partition, np.random.default_rng([seed, SPLIT_STREAM]))
-    return SharedOut(encoded=encoded, digest=interactions.digest(), partition=partition, split=split)
+    rng = np.random.default_rng([seed, PARTITION_STREAM])
+    partition = share_rows(Scenario.parse(scenario), interactions, n_partners, rng)
+    split = split_rows(interactions, kind, partition, np.random.default_rng([seed, SPLIT_STREAM]))
+    return SharedOut(encoded=encoded, digest=digest, partition=partition, split=split)
+
+
+@lru_cache(maxsize=2)
+def _loaded(dataset: str) -> tuple[EncodedInteractions, str]:
+    encoded = load(dataset)
+    return encoded, encoded.interactions.digest()

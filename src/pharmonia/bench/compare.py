@@ -3,26 +3,27 @@
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from pharmonia import __version__
 from pharmonia.base.canonical import Json, digest_json
-from pharmonia.base.errors import OptionError, StoreError
-from pharmonia.bench.arms import ArmJob, ArmResult, SharedOut, StorePlace, share_out
-from pharmonia.bench.pool import RoundDone, run_jobs
+from pharmonia.base.errors import StoreError
+from pharmonia.bench.arms import ArmJob, Job, JobResult, SharedOut, share_out
+from pharmonia.bench.pool import run_jobs
+from pharmonia.bench.progress import Progress, Tracker
 from pharmonia.bench.settings import ComparisonSettings
+from pharmonia.bench.workplace import Workplace
 from pharmonia.data.partition import overlap
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.outcome import Arm, Cost, Curve, Holding, Holdings, RunDescription, SeedOutcome, mean_curve
 from pharmonia.evaluate.report import Report, build_report
 from pharmonia.nn.choices import Model
 from pharmonia.run.cache import describe
-from pharmonia.run.records import Performance
+from pharmonia.run.records import TrainedModel
 
 MODEL_NAMES = {
     Model.GIN: "GraphDTA GIN",
@@ -34,40 +35,6 @@ MODEL_NAMES = {
     Model.TARGET_ONLY: "GraphDTA GIN without the compound",
 }
 BOOTSTRAP_STREAM = 3  # which random numbers of the first seed are for resampling
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """How to run a comparison; none of it changes results.
-
-    Args:
-        place: Where runs are kept.
-        n_workers: Processes side by side, at least 1.
-        performance: Settings of each run.
-    """
-
-    place: StorePlace
-    n_workers: int
-    performance: Performance = field(default_factory=Performance)
-
-    def __post_init__(self) -> None:
-        if self.n_workers < 1:
-            raise OptionError(f"at least 1 worker is needed, got {self.n_workers}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a comparison is, in training rows gone through.
-
-    Args:
-        done: Rows times rounds finished.
-        total: Rows times rounds at most; arms that stop early count as done.
-        what: The arm and round that moved last, for people.
-    """
-
-    done: int
-    total: int
-    what: str
 
 
 def compare(
@@ -88,10 +55,10 @@ def compare(
         share_out(settings, seed)
     workplace.place.open()
     jobs = _jobs(settings)
-    results: dict[ArmJob, ArmResult] = {}
-    tracker = _Tracker(jobs, on_progress)
+    results: dict[Job, JobResult] = {}
+    tracker = Tracker(jobs, on_progress)
 
-    def keep(index: int, result: ArmResult) -> None:
+    def keep(index: int, result: JobResult) -> None:
         results[jobs[index]] = result
         tracker.finished(index)
 
@@ -105,7 +72,8 @@ def compare(
         on_result=keep,
     )
     outcomes = [_outcome(settings, seed, results) for seed in settings.seeds]
-    n_params = next(r.model.parameters.size for job, r in results.items() if job.arm is Arm.POOLED)
+    pooled = next(job for job in jobs if job.arm is Arm.POOLED)
+    n_params = _model(results[pooled]).parameters.size
     description = _describe(settings, n_params=n_params, command=command, now=now)
     return build_report(outcomes, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
 
@@ -123,53 +91,19 @@ def _jobs(settings: ComparisonSettings) -> list[ArmJob]:
     return jobs
 
 
-class _Tracker:
-    """Turns finished rounds into progress, each round weighted by the rows it went through."""
-
-    def __init__(self, jobs: list[ArmJob], on_progress: Callable[[Progress], None]) -> None:
-        self._jobs = jobs
-        self._on_progress = on_progress
-        self._rows = [_training_rows(job) for job in jobs]
-        self._done = [0] * len(jobs)
-        self._rounds = [job.settings.schedule.rounds for job in jobs]
-
-    def round_done(self, event: RoundDone) -> None:
-        self._done[event.job] = max(self._done[event.job], event.record.round_index + 1)
-        record = event.record
-        self._report(event.job, f"round {record.round_index + 1}, validation MSE {record.valid_mse:.3f}")
-
-    def finished(self, index: int) -> None:
-        self._done[index] = self._rounds[index]
-        self._report(index, "done")
-
-    def _report(self, index: int, state: str) -> None:
-        job = self._jobs[index]
-        name = job.arm if job.partner is None else f"{job.arm}, partner {job.partner + 1}"
-        seed = f", seed {job.seed}" if len(job.settings.seeds) > 1 else ""
-        self._on_progress(
-            Progress(
-                done=sum(rows * done for rows, done in zip(self._rows, self._done, strict=True)),
-                total=sum(rows * rounds for rows, rounds in zip(self._rows, self._rounds, strict=True)),
-                what=f"{name}{seed}: {state}",
-            )
-        )
-
-
-def _training_rows(job: ArmJob) -> int:
-    shared = share_out(job.settings, job.seed)
-    owner = shared.partition.owner[shared.split.rows(Part.TRAIN)]
-    return owner.size if job.partner is None else int((owner == job.partner).sum())
-
-
-def _outcome(settings: ComparisonSettings, seed: int, results: dict[ArmJob, ArmResult]) -> SeedOutcome:
+def _outcome(settings: ComparisonSettings, seed: int, results: dict[Job, JobResult]) -> SeedOutcome:
     shared = share_out(settings, seed)
     test = shared.split.rows(Part.TEST)
-    of_seed = {(job.arm, job.partner): result for job, result in results.items() if job.seed == seed}
+    of_seed = {
+        (job.arm, job.partner): result
+        for job, result in results.items()
+        if isinstance(job, ArmJob) and job.seed == seed
+    }
     alone = [of_seed[Arm.ALONE, index] for index in range(settings.n_partners)]
     federated, pooled = of_seed[Arm.FEDERATED, None], of_seed[Arm.POOLED, None]
     holdings = _holdings(shared)
     names = shared.partition.names
-    alone_curves = [_curve(result, name) for result, name in zip(alone, names, strict=True)]
+    alone_curves = [_curve(Arm.ALONE, result, name) for result, name in zip(alone, names, strict=True)]
     n_valid = [holding.n_valid for holding in holdings.partners]
     return SeedOutcome(
         seed=seed,
@@ -181,7 +115,12 @@ def _outcome(settings: ComparisonSettings, seed: int, results: dict[ArmJob, ArmR
         pooled=pooled.predicted,
         federated=federated.predicted,
         holdings=holdings,
-        curves=(_curve(federated), _curve(pooled), mean_curve(alone_curves, n_valid), *alone_curves),
+        curves=(
+            _curve(Arm.FEDERATED, federated),
+            _curve(Arm.POOLED, pooled),
+            mean_curve(alone_curves, n_valid),
+            *alone_curves,
+        ),
         costs=tuple(_cost(arm, [r for (a, _), r in of_seed.items() if a is arm]) for arm in _TRAINED_ARMS),
     )
 
@@ -192,7 +131,10 @@ _TRAINED_ARMS = (Arm.ALONE, Arm.FEDERATED, Arm.POOLED)
 def _holdings(shared: SharedOut) -> Holdings:
     common = overlap(shared.encoded.interactions, shared.partition)
     n_partners = shared.partition.n_partners
-    rows = {part: np.bincount(shared.partition.owner[shared.split.rows(part)], minlength=n_partners) for part in Part}
+    rows = {
+        part: np.bincount(shared.partition.owner[shared.split.rows(part)], minlength=n_partners)
+        for part in (Part.TRAIN, Part.VALID, Part.TEST)
+    }
     return Holdings(
         partners=tuple(
             Holding(
@@ -210,25 +152,30 @@ def _holdings(shared: SharedOut) -> Holdings:
     )
 
 
-def _curve(result: ArmResult, partner: str | None = None) -> Curve:
-    best_round = result.model.selection.best_round
-    if best_round is None:
-        raise StoreError(f"the {result.job.arm} run of seed {result.job.seed} kept no model; delete it and run again")
+def _model(result: JobResult) -> TrainedModel:
+    if result.model is None or result.model.selection.best_round is None:
+        raise StoreError(f"the {result.job.title} run of seed {result.job.seed} kept no model; delete it and run again")
+    return result.model
+
+
+def _curve(arm: Arm, result: JobResult, partner: str | None = None) -> Curve:
+    model = _model(result)
     return Curve(
-        arm=result.job.arm,
+        arm=arm,
         partner=partner,
-        valid_mse=np.array([record.valid_mse for record in result.model.rounds]),
-        best_round=best_round,
+        valid_mse=np.array([record.valid_mse for record in model.rounds]),
+        best_round=cast(int, model.selection.best_round),
     )
 
 
-def _cost(arm: Arm, results: list[ArmResult]) -> Cost:
+def _cost(arm: Arm, results: list[JobResult]) -> Cost:
     """What an arm took over all its runs; alone and pooled send no frame from one organisation to another."""
-    rounds = [record for result in results for record in result.model.rounds]
+    models = [_model(result) for result in results]
+    rounds = [record for model in models for record in model.rounds]
     crosses = arm is Arm.FEDERATED
     return Cost(
         arm=arm,
-        n_rounds=max(len(result.model.rounds) for result in results),
+        n_rounds=max(len(model.rounds) for model in models),
         wall_s=sum(record.wall_s for record in rounds),
         cpu_s=sum(record.cpu_s for record in rounds),
         bytes_to_partners=sum(record.bytes_to_partners for record in rounds) if crosses else 0,
@@ -252,7 +199,7 @@ def _describe(settings: ComparisonSettings, *, n_params: int, command: str, now:
         n_targets=interactions.n_targets,
         licence=about.summary.licence,
         citation=about.citation,
-        partition=settings.partition,
+        partition=str(settings.scenario),
         split=settings.split,
         seeds=settings.seeds,
         model=MODEL_NAMES[settings.local.model],
@@ -273,8 +220,3 @@ def _describe(settings: ComparisonSettings, *, n_params: int, command: str, now:
         f"Python {platform.python_version()}, PyTorch {version('torch')}",
         digests=(("data", shared.digest), ("settings", digest_json(per_seed))),
     )
-
-
-def default_place(folder: Path) -> StorePlace:
-    """One SQLite file and a directory of arrays in an output folder."""
-    return StorePlace(url=f"sqlite:///{folder / 'runs.sqlite'}", folder=folder / "runs")

@@ -12,7 +12,7 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 
 from pharmonia.base.errors import EngineError
-from pharmonia.bench.arms import ArmJob, ArmResult, StorePlace
+from pharmonia.bench.arms import Job, JobResult, StorePlace
 from pharmonia.run.records import Performance, RoundRecord
 
 _POLL_S = 0.2
@@ -38,14 +38,14 @@ _stop: Event
 
 
 def run_jobs(
-    jobs: Sequence[ArmJob],
+    jobs: Sequence[Job],
     place: StorePlace,
     *,
     now: datetime,
     n_workers: int,
     performance: Performance,
     on_event: OnEvent,
-    on_result: Callable[[int, ArmResult], None],
+    on_result: Callable[[int, JobResult], None],
 ) -> None:
     """Run the jobs, the first in the sequence first; results arrive as they are done.
 
@@ -70,7 +70,7 @@ def run_jobs(
             raise
 
 
-def _result(future: Future[ArmResult]) -> ArmResult:
+def _result(future: Future[JobResult]) -> JobResult:
     try:
         return future.result()
     except BrokenProcessPool as error:
@@ -97,8 +97,8 @@ def _start_worker(events: "Queue[RoundDone]", stop: Event) -> None:
     use_one_thread()
 
 
-def _work(index: int, job: ArmJob, place: StorePlace, performance: Performance, now: datetime) -> ArmResult:
-    from pharmonia.bench.training import run_arm  # noqa: PLC0415 - PyTorch is for workers only
+def _work(index: int, job: Job, place: StorePlace, performance: Performance, now: datetime) -> JobResult:
+    from pharmonia.bench.training import run_job  # noqa: PLC0415 - PyTorch is for workers only
 
     def on_round(record: RoundRecord) -> None:
         parent = multiprocessing.parent_process()
@@ -106,4 +106,4 @@ def _work(index: int, job: ArmJob, place: StorePlace, performance: Performance, 
             raise _StoppedError
         _events.put(RoundDone(job=index, record=record))
 
-    return run_arm(job, place, performance, now, on_round)
+    return run_job(job, place, performance, now, on_round)

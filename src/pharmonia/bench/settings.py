@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pharmonia import __version__
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import OptionError
-from pharmonia.data.partition import PartitionKind
+from pharmonia.bench.scenario import Scenario
 from pharmonia.data.splits import SplitKind
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.settings import MAX_SEED, Aggregation, LocalSettings, Method
@@ -20,7 +20,7 @@ class ComparisonSettings:
     Args:
         dataset: Name of a data set that can be loaded.
         n_partners: At least 2.
-        partition: How the rows are shared out between partners.
+        scenario: How the rows are shared out between partners.
         split: What is held out within them.
         seeds: Each a repetition with its own partition, split and initialisation; all different.
         local: What each partner does in a round.
@@ -34,7 +34,7 @@ class ComparisonSettings:
 
     dataset: str
     n_partners: int
-    partition: PartitionKind
+    scenario: Scenario
     split: SplitKind
     seeds: tuple[int, ...]
     local: LocalSettings
@@ -56,7 +56,7 @@ class ComparisonSettings:
             "version": __version__,
             "dataset": self.dataset,
             "n_partners": self.n_partners,
-            "partition": self.partition,
+            "scenario": str(self.scenario),
             "split": self.split,
             "seed": seed,
             "local": asdict(self.local),

@@ -1,63 +1,102 @@
-"""Training one arm of a comparison, in a process that loads PyTorch."""
+"""Doing one job of a comparison or battery, in a process that loads PyTorch."""
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from pharmonia.base.arrays import Vector
-from pharmonia.base.canonical import digest_json
-from pharmonia.bench.arms import ArmJob, ArmResult, SharedOut, StorePlace, share_out
+from pharmonia.bench.arms import (
+    PREDICTIONS_FILE,
+    ArmJob,
+    Baseline,
+    BaselineJob,
+    DistilledJob,
+    Job,
+    JobResult,
+    SharedOut,
+    StorePlace,
+    run_id_of,
+    share_out,
+)
+from pharmonia.bench.public import public_interactions
 from pharmonia.bench.simulation import simulate
 from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.outcome import Arm
+from pharmonia.learn.baselines import fit_additive, fit_boosted
 from pharmonia.learn.network import predict
-from pharmonia.learn.settings import Private
+from pharmonia.learn.settings import Method, Private
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStatus, RunStore
 
 POOL_NAME = "all partners' data in one place"
-RUN_ID_DIGITS = 20
+PUBLIC_STREAM = 4  # which random numbers of a seed choose public pairs
+
 PRIVATE_FILE = "private.safetensors"  # what each partner kept to itself; in one place only because this simulates
 
 
-def run_arm(
-    job: ArmJob, place: StorePlace, performance: Performance, now: datetime, on_round: Callable[[RoundRecord], None]
-) -> ArmResult:
-    """Train the arm's model, or find it finished in the store, and predict the test rows with it."""
+def run_job(
+    job: Job, place: StorePlace, performance: Performance, now: datetime, on_round: Callable[[RoundRecord], None]
+) -> JobResult:
+    """Do the job, or find it finished in the store, and predict the test rows with what came of it."""
     shared = share_out(job.settings, job.seed)
-    settings = job.to_json(shared.digest)
-    run_id = digest_json(settings)[:RUN_ID_DIGITS]
+    run_id = run_id_of(job)
     store = place.open()
     folder = store.folder(run_id)
-    if store.open_run(run_id, settings, now) is RunStatus.FINISHED:
+    status = store.open_run(run_id, job.to_json(shared.digest), now)
+    if isinstance(job, BaselineJob):
+        predicted = _once(folder, lambda: _fit(job, shared))
+        store.finish_without_model(run_id)
+        return JobResult(job=job, model=None, predicted=predicted)
+    if status is RunStatus.FINISHED:
         model = store.model(run_id)
+    elif isinstance(job, ArmJob):
+        model = _train(job, _datasets(job, shared), store, run_id, performance, on_round)
     else:
-        model = _train(job, shared, store, run_id, performance, on_round)
-    return ArmResult(job=job, model=model, predicted=_predictions(job, shared, model, folder))
+        model = _train(job, [(0, _taught(job, shared, store))], store, run_id, performance, on_round)
+    return JobResult(job=job, model=model, predicted=_once(folder, lambda: _predict(job, shared, model, folder)))
+
+
+def _once(folder: Path, predict_all: Callable[[], Vector]) -> Vector:
+    path = folder / PREDICTIONS_FILE
+    if not path.exists():
+        write_arrays(path, {"predicted": predict_all()}, {})
+    return read_arrays(path)[0]["predicted"]
+
+
+def _fit(job: BaselineJob, shared: SharedOut) -> Vector:
+    interactions = shared.encoded.interactions
+    train = shared.split.rows(Part.TRAIN)
+    test = interactions.pairs.take(shared.split.rows(Part.TEST))
+    match job.baseline:
+        case Baseline.BOOSTED:
+            return fit_boosted(interactions, train, job.seed).predict(test)
+        case Baseline.ADDITIVE:
+            return fit_additive(interactions, train).predict(test)
 
 
 def _train(
-    job: ArmJob,
-    shared: SharedOut,
+    job: ArmJob | DistilledJob,
+    datasets: list[tuple[int, PartnerDataset]],
     store: RunStore,
     run_id: str,
     performance: Performance,
     on_round: Callable[[RoundRecord], None],
 ) -> TrainedModel:
-    folder = store.folder(run_id)
-    settings = job.settings
-    plan = TrainingPlan(local=settings.local, method=job.method, schedule=settings.schedule, seed=job.seed)
+    folder, settings = store.folder(run_id), job.settings
+    plan = TrainingPlan(local=settings.local, method=_method(job), schedule=settings.schedule, seed=job.seed)
+    is_federated = isinstance(job, ArmJob) and job.arm is Arm.FEDERATED
     transcript = None
-    if performance.transcripts is not None and job.arm is Arm.FEDERATED:
+    if performance.transcripts is not None and is_federated:
         transcript = performance.transcripts / f"seed-{job.seed}"
-    simulation = simulate(_datasets(job, shared), plan, settings.aggregation, folder, transcript)
-    sum_error = simulation.sum_error if job.arm is Arm.FEDERATED else None
+    simulation = simulate(datasets, plan, settings.aggregation, folder, transcript)
+    sum_error = simulation.sum_error if is_federated else None
     coordinator = Coordinator(plan, simulation.engine, simulation.sums, store, run_id, performance, sum_error)
     model = coordinator.train(on_round)
     private = {name: party.best_private_part for name, party in simulation.parties.items()}
@@ -65,6 +104,10 @@ def _train(
     for home in folder.glob("party-*"):
         shutil.rmtree(home)  # the partners' states serve a resume, and the run is finished
     return model
+
+
+def _method(job: ArmJob | DistilledJob) -> Method:
+    return job.method if isinstance(job, ArmJob) else Method()
 
 
 def _datasets(job: ArmJob, shared: SharedOut) -> list[tuple[int, PartnerDataset]]:
@@ -87,18 +130,11 @@ def _datasets(job: ArmJob, shared: SharedOut) -> list[tuple[int, PartnerDataset]
     ]
 
 
-def _predictions(job: ArmJob, shared: SharedOut, model: TrainedModel, folder: Path) -> Vector:
-    path = folder / "predictions.safetensors"
-    if not path.exists():
-        write_arrays(path, {"predicted": _predict(job, shared, model, folder)}, {})
-    return read_arrays(path)[0]["predicted"]
-
-
-def _predict(job: ArmJob, shared: SharedOut, model: TrainedModel, folder: Path) -> Vector:
+def _predict(job: ArmJob | DistilledJob, shared: SharedOut, model: TrainedModel, folder: Path) -> Vector:
     """Every test row; where partners keep tensors to themselves, each row by its owner's model."""
     rows = shared.split.rows(Part.TEST)
     test = shared.encoded.interactions.pairs.take(rows)
-    local, method = job.settings.local, job.method
+    local, method = job.settings.local, _method(job)
     if method.private is Private.NOTHING:
         return predict(local, method, model.parameters, np.empty(0), shared.encoded, test)
     private, _ = read_arrays(folder / PRIVATE_FILE)
@@ -108,3 +144,25 @@ def _predict(job: ArmJob, shared: SharedOut, model: TrainedModel, folder: Path) 
         part = private[name].astype(np.float64)
         predicted[own] = predict(local, method, model.parameters, part, shared.encoded, test.take(own))
     return predicted
+
+
+def _taught(job: DistilledJob, shared: SharedOut, store: RunStore) -> PartnerDataset:
+    """Pairs of public compounds and the data set's targets, with the ensemble's predictions as their values.
+
+    As many pairs as the partners have training rows, at random; a tenth of them to validate on. Hinton et al. 2015
+    (arXiv:1503.02531), with a mean of several teachers.
+    """
+    rng = np.random.default_rng([job.seed, PUBLIC_STREAM])
+    public = public_interactions(job.public, shared.encoded.interactions, shared.split.rows(Part.TRAIN).size, rng)
+    settings = job.settings
+    teachers = []
+    for partner in range(settings.n_partners):
+        teacher = ArmJob(settings=settings, seed=job.seed, arm=Arm.ALONE, partner=partner)
+        parameters = store.model(run_id_of(teacher)).parameters
+        pairs = public.interactions.pairs
+        teachers.append(predict(settings.local, Method(), parameters, np.empty(0), public, pairs))
+    taught = replace(public.interactions.pairs, value=np.mean(teachers, axis=0).astype(np.float32))
+    lesson = replace(public, interactions=replace(public.interactions, pairs=taught))
+    rows = rng.permutation(len(taught))
+    n_valid = max(1, rows.size // 10)
+    return partner_dataset(lesson, "the ensemble's pupil", train=rows[n_valid:], valid=rows[:n_valid])

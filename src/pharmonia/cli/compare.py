@@ -3,8 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pharmonia.base.errors import InterruptedRunError, UnknownNameError
+from pharmonia.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pharmonia.bench.compare import Progress as Done
     from pharmonia.bench.settings import ComparisonSettings
 
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
@@ -30,12 +28,18 @@ def compare(
     dataset: Annotated[str, typer.Argument(help="A data set's name; `pharmonia data list` shows them.")],
     partners: Annotated[int, typer.Option(help="Number of partners, at least 2.", rich_help_panel=MEASURED)] = 4,
     partition: Annotated[
-        str, typer.Option(help="Between partners: iid, target or compound.", rich_help_panel=MEASURED)
+        str,
+        typer.Option(
+            help="Between partners: iid, target, compound, scaffold, family, diffused-target:VARIANCE, "
+            "diffused-compound:VARIANCE, size-skew:RATIO, dirichlet:ALPHA or weak:SHARE.",
+            rich_help_panel=MEASURED,
+        ),
     ] = "target",
     split: Annotated[
         str,
         typer.Option(
-            help="What is tested on: random, published, cold-target or cold-compound.", rich_help_panel=MEASURED
+            help="What is tested on: random, published, cold-target, cold-compound, cold-scaffold or cold-both.",
+            rich_help_panel=MEASURED,
         ),
     ] = "random",
     seeds: Annotated[
@@ -96,9 +100,9 @@ def compare(
     and one trained on all data in one place. Interrupt at any time; the same command resumes.
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
-    from pharmonia.bench.compare import Workplace, default_place  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
     from pharmonia.bench.output import write_outputs  # noqa: PLC0415
+    from pharmonia.bench.workplace import Workplace, default_place  # noqa: PLC0415
     from pharmonia.evaluate.report_text import render_terminal  # noqa: PLC0415
     from pharmonia.run.records import Performance  # noqa: PLC0415
 
@@ -127,7 +131,7 @@ def compare(
         performance=Performance(transcripts=transcript),
     )
     try:
-        with _progress() as on_progress:
+        with progress_bar("Training") as on_progress:
             report = run_comparison(
                 settings, workplace, command=_command_line(), now=datetime.now(UTC), on_progress=on_progress
             )
@@ -153,8 +157,8 @@ def _settings(
     aggregation: str,
     schedule: Mapping[str, int],
 ) -> "ComparisonSettings":
+    from pharmonia.bench.scenario import Scenario  # noqa: PLC0415
     from pharmonia.bench.settings import ComparisonSettings  # noqa: PLC0415
-    from pharmonia.data.partition import PartitionKind  # noqa: PLC0415
     from pharmonia.data.splits import SplitKind  # noqa: PLC0415
     from pharmonia.learn.algorithms import Schedule  # noqa: PLC0415
     from pharmonia.learn.settings import Aggregation, LocalSettings, Method, Optimiser  # noqa: PLC0415
@@ -168,7 +172,7 @@ def _settings(
     return ComparisonSettings(
         dataset=dataset,
         n_partners=n_partners,
-        partition=_choice(PartitionKind, "partition", partition),
+        scenario=Scenario.parse(partition),
         split=_choice(SplitKind, "split", split),
         seeds=tuple(range(n_seeds)),
         local=LocalSettings(**{**local, **chosen}),
@@ -187,20 +191,3 @@ def _choice(kind: type[ChoiceT], option: str, given: str) -> ChoiceT:
 
 def _command_line() -> str:
     return shlex.join(["pharmonia", *sys.argv[1:]])
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[Done], None]]":
-    """A bar on stderr over all arms, with the time left."""
-    columns = (
-        TextColumn("Training"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda done: bar.update(task, completed=done.done, total=done.total, description=done.what)

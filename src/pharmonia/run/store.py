@@ -128,6 +128,17 @@ class RunStore:
                 _runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.FINISHED, model_digest=digest)
             )
 
+    def finish_without_model(self, run_id: str) -> None:
+        """Mark a run finished that leaves nothing but predictions."""
+        with self._engine.begin() as connection:
+            connection.execute(_runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.FINISHED))
+
+    def finished(self) -> frozenset[str]:
+        """Ids of all finished runs."""
+        query = sa.select(_runs.c.run_id).where(_runs.c.status == RunStatus.FINISHED)
+        with self._engine.connect() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def model(self, run_id: str) -> TrainedModel:
         """The best model of a finished run.
 

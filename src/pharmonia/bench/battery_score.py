@@ -1,0 +1,89 @@
+"""From finished runs to a battery's outcomes: every arm scored on the same test rows."""
+
+import numpy as np
+
+from pharmonia.base.arrays import Vector
+from pharmonia.base.canonical import Json, digest_json
+from pharmonia.base.errors import StoreError
+from pharmonia.bench.arms import PREDICTIONS_FILE, Job, StorePlace, run_id_of, share_out
+from pharmonia.bench.battery import Cell
+from pharmonia.data.ownership import Owners
+from pharmonia.data.splits import Part
+from pharmonia.evaluate.battery import BatteryArm, CellOutcome, arm_score
+from pharmonia.evaluate.metrics import score
+from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.records import TrainedModel
+from pharmonia.run.store import RunStore
+
+
+def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
+    """What a finished cell brought.
+
+    Raises:
+        StoreError: A run of it is not finished, or its files are damaged.
+    """
+    store = place.open()
+    shared = share_out(cell.settings, cell.seed)
+    test = shared.split.rows(Part.TEST)
+    measured = shared.encoded.interactions.pairs.value[test].astype(np.float64)
+    jobs = cell.jobs()
+    predicted = {place_: _predictions(store, job) for place_, job in jobs.items()}
+    scores = []
+    for arm in cell.arms:
+        values = _of_arm(arm, cell, store, jobs, predicted, shared.partition.owner[test])
+        scores.append(arm_score(arm, score(measured, values)))
+    federated = _model(store, jobs.get((BatteryArm.FEDERATED, None)))
+    any_model = federated or _model(store, next(iter(jobs.values())))
+    rounds = federated.rounds if federated else ()
+    errors = [record.sum_error for record in rounds if record.sum_error is not None]
+    settings: list[Json] = [job.to_json(shared.digest) for job in jobs.values()]
+    return CellOutcome(
+        key=cell.key,
+        seed=cell.seed,
+        n_test=test.size,
+        scores=tuple(scores),
+        rounds_run=len(rounds),
+        n_params=any_model.parameters.size if any_model else 0,
+        bytes_to_partners=sum(record.bytes_to_partners for record in rounds),
+        bytes_from_partners=sum(record.bytes_from_partners for record in rounds),
+        cpu_s=sum(record.cpu_s for record in rounds),
+        wall_s=sum(record.wall_s for record in rounds),
+        sum_error=max(errors, default=None),
+        curve=np.array([record.valid_mse for record in rounds]),
+        settings_digest=digest_json(settings),
+    )
+
+
+Predictions = dict[tuple[BatteryArm, int | None], Vector]
+Jobs = dict[tuple[BatteryArm, int | None], Job]
+
+
+def _of_arm(arm: BatteryArm, cell: Cell, store: RunStore, jobs: Jobs, predicted: Predictions, owner: Owners) -> Vector:
+    if arm not in (BatteryArm.ALONE, BatteryArm.ENSEMBLE, BatteryArm.ENSEMBLE_WEIGHTED):
+        return predicted[arm, None]
+    partners = range(cell.settings.n_partners)
+    alone = np.stack([predicted[BatteryArm.ALONE, partner] for partner in partners])
+    match arm:
+        case BatteryArm.ALONE:
+            own: Vector = alone[owner, np.arange(alone.shape[1])]
+            return own
+        case BatteryArm.ENSEMBLE:
+            mean: Vector = alone.mean(axis=0)
+            return mean
+        case _:
+            models = [_model(store, jobs[BatteryArm.ALONE, partner]) for partner in partners]
+            errors = [model.selection.best_error for model in models if model is not None]
+            return np.average(alone, axis=0, weights=1 / np.maximum(errors, 1e-12))
+
+
+def _predictions(store: RunStore, job: Job) -> Vector:
+    return read_arrays(store.folder(run_id_of(job)) / PREDICTIONS_FILE)[0]["predicted"]
+
+
+def _model(store: RunStore, job: Job | None) -> TrainedModel | None:
+    if job is None:
+        return None
+    try:
+        return store.model(run_id_of(job))
+    except StoreError:
+        return None  # a baseline keeps predictions alone

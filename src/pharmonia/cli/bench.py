@@ -1,0 +1,163 @@
+"""`pharmonia bench`: batteries of benchmarks."""
+
+import os
+import shlex
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pharmonia.base.errors import InterruptedRunError, UnknownNameError
+from pharmonia.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from pharmonia.bench.arms import StorePlace
+    from pharmonia.bench.battery import Battery
+
+app = typer.Typer(help="Run, resume and report batteries of benchmarks.", no_args_is_help=True)
+_SHIPPED = Path(str(files("pharmonia.bench"))) / "batteries"
+
+
+class Engine(StrEnum):
+    """Where a battery's runs go."""
+
+    PROCESSES = "processes"
+    RAY = "ray"
+
+
+BatteryArgument = Annotated[str, typer.Argument(help="A battery of `pharmonia bench list`, or a TOML file.")]
+Folder = Annotated[Path, typer.Argument(help="Directory that `pharmonia bench run` wrote.")]
+
+
+@app.command("list")
+def list_batteries() -> None:
+    """Show the batteries that come with Pharmonia."""
+    from pharmonia.bench.battery import read_battery  # noqa: PLC0415
+
+    table = Table()
+    for column in ("battery", "cells", "runs", "what"):
+        table.add_column(column, justify="right" if column in ("cells", "runs") else "left")
+    for path in sorted(_SHIPPED.glob("*.toml")):
+        battery = read_battery(path)
+        n_runs = sum(map(len, battery.jobs()))
+        table.add_row(path.stem, f"{len(battery.cells):,}", f"{n_runs:,}", battery.title)
+    Console().print(table)
+
+
+@app.command()
+def run(
+    battery: BatteryArgument,
+    out: Annotated[Path, typer.Option(help="Directory for report, results and runs.")] = Path("pharmonia-bench"),
+    workers: Annotated[
+        int | None, typer.Option(help="Processes side by side; one per core unless given. Ray: tasks at once.")
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="processes: this machine. ray: a Ray cluster, or a local one if none is there.")
+    ] = Engine.PROCESSES,
+    store: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL of the store that all workers reach; a file in OUT unless given.")
+    ] = None,
+) -> None:
+    """Run every cell of BATTERY that OUT does not have yet, and write the report.
+
+    Interrupt at any time; the same command resumes, and finished runs are not done again.
+    """
+    from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
+    from pharmonia.bench.battery_output import write_battery  # noqa: PLC0415
+    from pharmonia.bench.battery_run import check_cells, claim, run_battery  # noqa: PLC0415
+    from pharmonia.bench.pool import run_jobs  # noqa: PLC0415
+    from pharmonia.bench.workplace import Workplace, default_place  # noqa: PLC0415
+
+    path, found = _read(battery)
+    out = out.resolve()
+    place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
+    workplace = Workplace(place=place, n_workers=os.cpu_count() or 1 if workers is None else workers)
+    with claim(out, found, path.read_bytes()):
+        check_cells(found)
+        carry = run_jobs
+        if engine is Engine.RAY:
+            from pharmonia.bench.rays import run_jobs_on_ray  # noqa: PLC0415
+
+            carry = run_jobs_on_ray
+        try:
+            with progress_bar("Battery") as on_progress:
+                run_battery(found, workplace, now=datetime.now(UTC), run_jobs=carry, on_progress=on_progress)
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedRunError("interrupted; finished runs are kept, the same command resumes") from interrupt
+        written = write_battery(found, place, out, command=_command_line(), now=datetime.now(UTC))
+    typer.echo(f"Report: {written.html}\nResults: {written.results}")
+
+
+@app.command()
+def status(
+    folder: Folder,
+    store: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the store, if not in FOLDER.")] = None,
+) -> None:
+    """Show how far each setting of the battery in FOLDER is."""
+    from pharmonia.bench.battery_run import BATTERY_FILE, states  # noqa: PLC0415
+
+    battery = _of_folder(folder)
+    table = Table(title=f"{battery.name} ({folder / BATTERY_FILE})", title_justify="left")
+    for column in ("data set", "scenario", "protocol", "partners", "model", "norm", "method", "seeds done", "runs"):
+        table.add_column(column, justify="right" if column in ("partners", "seeds done", "runs") else "left")
+    rows: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for state in states(battery, _place(folder, store)):
+        k = state.cell.key
+        name = (k.dataset, k.scenario, k.protocol, str(k.n_partners), k.model, k.norm, k.method)
+        rows.setdefault(name, []).append((state.n_done, state.n_jobs))
+    for setting, counts in rows.items():
+        n_seeds = sum(done == total for done, total in counts)
+        done, total = (sum(column) for column in zip(*counts, strict=True))
+        table.add_row(*setting, f"{n_seeds}/{len(counts)}", f"{done}/{total}")
+    Console().print(table)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    store: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the store, if not in FOLDER.")] = None,
+) -> None:
+    """Write the report of all cells that are finished in FOLDER."""
+    from pharmonia.bench.battery_output import write_battery  # noqa: PLC0415
+
+    battery = _of_folder(folder)
+    written = write_battery(battery, _place(folder, store), folder, command=_command_line(), now=datetime.now(UTC))
+    typer.echo(f"Report: {written.html}\nResults: {written.results}")
+
+
+def _read(name: str) -> "tuple[Path, Battery]":
+    from pharmonia.bench.battery import read_battery  # noqa: PLC0415
+
+    shipped = _SHIPPED / f"{name}.toml"
+    path = shipped if shipped.exists() else Path(name)
+    if not path.exists():
+        known = ", ".join(sorted(one.stem for one in _SHIPPED.glob("*.toml")))
+        raise UnknownNameError(f"no battery {name!r}: it is neither a file nor one of {known}")
+    return path, read_battery(path)
+
+
+def _of_folder(folder: Path) -> "Battery":
+    from pharmonia.bench.battery import read_battery  # noqa: PLC0415
+    from pharmonia.bench.battery_run import BATTERY_FILE, require_same  # noqa: PLC0415
+
+    battery = read_battery(folder / BATTERY_FILE)
+    require_same(folder, battery)
+    return battery
+
+
+def _place(folder: Path, store: str | None) -> "StorePlace":
+    from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
+    from pharmonia.bench.workplace import default_place  # noqa: PLC0415
+
+    folder = folder.resolve()
+    return StorePlace(url=store, folder=folder / "runs") if store else default_place(folder)
+
+
+def _command_line() -> str:
+    return shlex.join(["pharmonia", *sys.argv[1:]])
