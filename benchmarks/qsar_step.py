@@ -34,7 +34,7 @@ Labels = dict[HeadName, LabelRows]
 
 def make_bits(rng: np.random.Generator) -> BitRows:
     """Compounds whose bits are as common as those of real ones: a few in most, most in a few; about 25,000 in all."""
-    share = 1.0 / np.arange(20, N_BITS + 20) ** 1.2
+    share = 1.0 / np.arange(20, N_BITS + 20) ** 1.1
     rank = np.searchsorted(np.cumsum(share / share.sum()), rng.random((N_ROWS, 2 * N_SET)))
     columns = rng.permutation(N_BITS)[np.minimum(rank, N_BITS - 1)]
     rows = [np.sort(rng.permutation(np.unique(row))[:N_SET]) for row in columns]
