@@ -121,11 +121,11 @@ class Battery:
             raise OptionError(f"battery {self.name}: no cells, or one of them twice: {twice}")
 
     def jobs(self) -> tuple[list[Job], list[Job]]:
-        """What must be done once each: first what stands by itself, then what needs the first; long ones first."""
+        """What must be done once each: first what stands by itself, then what needs the first; cell by cell."""
         jobs = list(dict.fromkeys(job for cell in self.cells for job in cell.jobs().values()))
         second: list[Job] = [job for job in jobs if isinstance(job, DistilledJob)]
         first = [job for job in jobs if not isinstance(job, DistilledJob)]
-        return sorted(first, key=lambda job: isinstance(job, ArmJob) and job.partner is not None), second
+        return first, second
 
 
 def read_battery(path: Path) -> Battery:
