@@ -181,7 +181,8 @@ class PrepareProfile:
         thresholds: How results become classes.
         catalogue: Quorums of catalogue tasks.
         rules: The rules of each type of assay.
-        min_fold_std: Assays whose results vary no more than that within a fold make no task.
+        min_fold_std: Assays whose standard deviation within a fold is no more than that, or that have fewer than two
+            results there, make no task (a catalogue panel: no regression task); below 0 for no such rule.
         censored_barrier: Share of qualified results from which on they weigh less in regression; in all they then
             weigh this share.
 
@@ -202,8 +203,8 @@ class PrepareProfile:
         missing = set(AssayType) - set(self.rules)
         if missing:
             raise OptionError(f"the profile has no rules for assays of type {min(missing)}")
-        if not (self.min_fold_std >= 0 and 0 < self.censored_barrier < 1):
-            raise OptionError("a standard deviation is 0 or more, the censored barrier between 0 and 1")
+        if not 0 < self.censored_barrier < 1:
+            raise OptionError("the censored barrier lies between 0 and 1")
         reads = self.folds.method is FoldMethod.LSH
         if reads and max(self.folds.lsh_bits) >= self.ecfp.n_bits:
             raise OptionError(f"the fold hash reads column {max(self.folds.lsh_bits)} of {self.ecfp.n_bits}")
