@@ -124,7 +124,7 @@ class Cost:
     bytes_to_partners: int
     bytes_from_partners: int
     n_clipped: int = 0  # elements of secure sums that no scale could hold
-    sum_error: float | None = None  # largest difference from the float64 sum, as a share of its tensor's largest element
+    sum_error: float | None = None  # largest difference from the float64 sum, as a share of its tensor's largest value
 
     def __post_init__(self) -> None:
         """Refuse negative or infinite amounts."""
@@ -220,8 +220,8 @@ class RunDescription:
     n_targets: int
     licence: str
     citation: str
-    partition: str  # between partners: "iid", "target", "compound"
-    split: str  # within partners: "published", "random", "cold-target", "cold-compound"
+    partition: str  # between partners: "iid", "target", "diffused-target:0.1"
+    split: str  # within partners: "published", "random", "cold-target"
     seeds: tuple[int, ...]
     model: str  # "GraphDTA GIN"
     n_params: int
@@ -242,7 +242,8 @@ class RunDescription:
 
     def __post_init__(self) -> None:
         """Refuse missing names, counts below one, repeated seeds and digests that are none."""
-        for name in ("dataset", "measure", "partition", "split", "model", "method", "aggregation", "version", "command"):
+        texts = ("dataset", "measure", "partition", "split", "model", "method", "aggregation", "version", "command")
+        for name in texts:
             if not getattr(self, name).strip():
                 raise MetricError(f"the run's {name} must not be empty")
         for name in ("n_rows", "n_compounds", "n_targets", "n_rounds", "local_epochs", "batch_size"):

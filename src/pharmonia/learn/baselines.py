@@ -89,7 +89,8 @@ def fit_additive(interactions: Interactions, train: Rows) -> AdditiveModel:
     n_compound = counts.sum(axis=1) + SHRINKAGE
     per_compound = csr_array(counts.multiply(1 / n_compound[:, None]))
     system = np.diag(counts.sum(axis=0) + SHRINKAGE) - (counts.T @ per_compound).toarray()
-    target_effect = np.linalg.solve(system, of_target - per_compound.T @ of_compound)
+    with threadpool_limits(limits=1):  # the last bits depend on the number of threads
+        target_effect = np.linalg.solve(system, of_target - per_compound.T @ of_compound)
     compound_effect = (of_compound - counts @ target_effect) / n_compound
     return AdditiveModel(mean=mean, compound_effect=compound_effect, target_effect=target_effect)
 

@@ -1,0 +1,271 @@
+"""Batteries: what a file may say, every run done once, resumable, and one at a time in a folder."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interaction_cases import small_encoded
+from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError, StoreError
+from pharmonia.bench import arms
+from pharmonia.bench.arms import ArmJob, DistilledJob, Job, JobResult, StorePlace, run_id_of, share_out
+from pharmonia.bench.battery import Battery, read_battery
+from pharmonia.bench.battery_output import write_battery
+from pharmonia.bench.battery_run import check_cells, claim, require_same, run_battery, states
+from pharmonia.bench.battery_score import outcome
+from pharmonia.bench.pool import OnEvent
+from pharmonia.bench.progress import Progress
+from pharmonia.bench.training import run_job
+from pharmonia.bench.workplace import Workplace, default_place
+from pharmonia.data.splits import Part
+from pharmonia.evaluate.battery import BatteryArm
+from pharmonia.evaluate.battery_csv import CURVES_FILE, outcomes_from_csv
+from pharmonia.evaluate.outcome import Arm
+from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.cache import describe
+from pharmonia.run.records import Performance
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SHIPPED = sorted((Path(arms.__file__).parent / "batteries").glob("*.toml"))
+SMALL = """
+name = "small"
+title = "Twelve compounds"
+seeds = 2
+public = "kiba-sample"
+
+[training]
+rounds = 2
+batch_size = 60
+
+[[block]]
+datasets = ["small"]
+scenarios = ["target"]
+partners = [3]
+methods = ["fedavg", "fedavg+private-head"]
+arms = ["alone", "ensemble", "ensemble-weighted", "distilled", "federated", "pooled", "additive", "target-only"]
+"""
+
+
+@pytest.fixture
+def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set of 160 rows under the name `small`."""
+    encoded = small_encoded()
+    load = arms.load
+    monkeypatch.setattr(arms, "load", lambda name: encoded if name == "small" else load(name))
+    monkeypatch.setattr("pharmonia.bench.battery_output.describe", lambda _: describe("kiba-sample"))
+    arms._loaded.cache_clear()
+    arms._share_out.cache_clear()
+
+
+def battery_of(folder: Path, text: str = SMALL) -> Battery:
+    path = folder / "battery.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return read_battery(path)
+
+
+class Inline:
+    """Does jobs in this process, and remembers which; may be interrupted."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.done: list[Job] = []
+        self._interrupt_after = interrupt_after
+
+    def __call__(
+        self,
+        jobs: Sequence[Job],
+        place: StorePlace,
+        *,
+        now: datetime,
+        n_workers: int,
+        performance: Performance,
+        on_event: OnEvent,
+        on_result: Callable[[int, JobResult], None],
+    ) -> None:
+        for index, job in enumerate(jobs):
+            if len(self.done) == self._interrupt_after:
+                raise KeyboardInterrupt
+            on_result(index, run_job(job, place, performance, now, lambda _: None))
+            self.done.append(job)
+
+
+def run(battery: Battery, folder: Path, inline: Inline) -> list[Progress]:
+    seen: list[Progress] = []
+    workplace = Workplace(place=default_place(folder), n_workers=1)
+    run_battery(battery, workplace, now=NOW, run_jobs=inline, on_progress=seen.append)
+    return seen
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_battery_runs_each_job_once_resumes_and_reports(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path)
+    place = default_place(tmp_path)
+    check_cells(battery)
+    first = Inline(interrupt_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        run(battery, tmp_path, first)
+    assert [state.is_done for state in states(battery, place)] == [False] * 4
+    with pytest.raises(StoreError, match="no cell of battery small is finished"):
+        write_battery(battery, place, tmp_path, command="pharmonia bench run", now=NOW)
+    second = Inline()
+    seen = run(battery, tmp_path, second)
+    assert not set(map(run_id_of, first.done)) & set(map(run_id_of, second.done))
+    per_seed = 3 + 1 + 2 + 1 + 1 + 1  # alone, distilled, two methods, pooled, additive, target-only
+    assert len(first.done) + len(second.done) == 2 * per_seed
+    assert isinstance(second.done[-1], DistilledJob)  # after the models that teach it
+    assert seen[-1].done == seen[-1].total
+    assert all(state.is_done for state in states(battery, place))
+    written = write_battery(battery, place, tmp_path, command="pharmonia bench run", now=NOW)
+    outcomes = outcomes_from_csv(written.results.read_bytes(), (tmp_path / CURVES_FILE).read_bytes())
+    assert len(outcomes) == 4
+    assert {score.arm for score in outcomes[0].scores} == set(battery.cells[0].arms)
+    assert "small" in written.html.read_text()
+    third = Inline()
+    run(battery, tmp_path, third)
+    assert third.done == []
+
+
+@pytest.mark.usefixtures("small_data")
+def test_arms_are_scored_on_the_same_rows_by_their_definitions(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path)
+    run(battery, tmp_path, Inline())
+    place = default_place(tmp_path)
+    store = place.open()
+    cell = battery.cells[0]
+    shared = share_out(cell.settings, cell.seed)
+    test = shared.split.rows(Part.TEST)
+    measured = shared.encoded.interactions.pairs.value[test].astype(np.float64)
+    alone, errors = [], []
+    for (arm, partner), job in cell.jobs().items():
+        if arm is BatteryArm.ALONE and partner is not None:
+            folder = store.folder(run_id_of(job))
+            alone.append(read_arrays(folder / "predictions.safetensors")[0]["predicted"])
+            errors.append(store.model(run_id_of(job)).selection.best_error)
+    found = outcome(cell, place)
+    weights = 1 / np.array(errors)
+    expected = {
+        BatteryArm.ALONE: [alone[owner][row] for row, owner in enumerate(shared.partition.owner[test])],
+        BatteryArm.ENSEMBLE: np.mean(alone, axis=0),
+        BatteryArm.ENSEMBLE_WEIGHTED: weights @ np.array(alone) / weights.sum(),
+    }
+    for arm, predicted in expected.items():
+        assert found.mse_of(arm) == pytest.approx(float(np.mean((measured - predicted) ** 2)))
+    assert found.n_test == test.size
+    assert found.sum_error is not None
+    assert 0 < found.sum_error < 1e-5
+    assert found.bytes_from_partners > 0
+
+
+@pytest.mark.usefixtures("small_data")
+def test_private_heads_predict_each_row_by_its_owner(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path)
+    run(battery, tmp_path, Inline())
+    by_method = {str(cell.settings.method): outcome(cell, default_place(tmp_path)) for cell in battery.cells}
+    shared, private = (by_method[name].mse_of(BatteryArm.FEDERATED) for name in ("fedavg", "fedavg+private-head"))
+    assert shared != private
+
+
+def test_cells_share_the_runs_that_do_not_depend_on_the_method(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path)
+    jobs = [set(cell.jobs().values()) for cell in battery.cells if cell.seed == 0]
+    common = jobs[0] & jobs[1]
+    assert {job for job in common if isinstance(job, ArmJob) and job.arm is Arm.ALONE}
+    assert all(job.arm is Arm.FEDERATED for job in jobs[0] ^ jobs[1] if isinstance(job, ArmJob))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_batteries_that_come_along_can_be_read(path: Path) -> None:
+    battery = read_battery(path)
+    assert battery.name == path.stem
+    assert battery.title
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ('["target"]', '["tagret"]', "no scenario 'tagret'"),
+        ('["target"]', '["weak"]', "needs a number"),
+        ('["fedavg", ', '["fedavgg", ', "a method is one of"),
+        ("partners = [3]", "partners = [1]", "at least 2 partners"),
+        ("partners = [3]", 'partners = ["3"]', "partners must be whole numbers"),
+        ("partners = [3]", "partners = []", "a list that is not empty"),
+        ("partners = [3]", "partner = [3]", "has partner; it may have"),
+        ("rounds = 2", "rounds = 2.5", "rounds must be a whole number"),
+        ("rounds = 2", "rouns = 2", r"\[training\] has rouns"),
+        ("seeds = 2", "seeds = 0", "seeds must be"),
+        ('public = "kiba-sample"', "", "needs public"),
+        ('"distilled", ', '"distiled", ', "arms has distiled"),
+        ("[[block]]", "[block]", "at least one"),
+        ('["fedavg", "fedavg+private-head"]', '["fedavg", "fedavg"]', "one of them twice"),
+        ('name = "small"', 'nam = "small"', "the battery has nam"),
+        ("batch_size = 60", 'optimiser = "adm"', "adm"),
+        ("batch_size = 60", "learning_rate = 3", "learning_rate must be"),
+    ],
+)
+def test_a_battery_file_with_a_mistake_is_refused_with_the_place(
+    tmp_path: Path, old: str, new: str, match: str
+) -> None:
+    assert old in SMALL
+    with pytest.raises(InputError, match=match) as caught:
+        battery_of(tmp_path, SMALL.replace(old, new, 1))
+    assert "battery.toml" in str(caught.value)
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match="cannot be read"):
+        battery_of(tmp_path, "name = ")
+    with pytest.raises(DataFileError, match="cannot be read"):
+        read_battery(tmp_path / "missing.toml")
+
+
+@pytest.mark.usefixtures("small_data")
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("partners = [3]", "partners = [40]", "small, target, random, 40 partners, seed 0"),
+        ("partners = [3]", 'partners = [9]\nprotocols = ["cold-both"]', "small, target, cold-both, 9 partners"),
+        ('scenarios = ["target"]', 'protocols = ["published"]', "no published fold"),
+        ('public = "kiba-sample"', 'public = "nothing"', "nothing"),
+    ],
+)
+def test_an_impossible_combination_is_named_before_anything_trains(
+    tmp_path: Path, old: str, new: str, match: str
+) -> None:
+    battery = battery_of(tmp_path, SMALL.replace(old, new, 1))
+    with pytest.raises(PharmoniaError, match=match):
+        check_cells(battery)
+
+
+def test_two_runs_on_one_folder_at_once_are_refused(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path / "file")
+    refused = pytest.raises(StoreError, match="another run is at work")
+    with claim(tmp_path, battery, b""), refused, claim(tmp_path, battery, b""):
+        pass
+    with claim(tmp_path, battery, b""):  # and once it is over, the next may come
+        pass
+
+
+def test_a_folder_of_another_battery_or_version_is_left_as_it_is(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path / "file")
+    with claim(tmp_path, battery, b"first"):
+        pass
+    other = replace(battery, cells=battery.cells[:1])
+    with pytest.raises(StoreError, match="another battery"):
+        require_same(tmp_path, other)
+    about = json.loads((tmp_path / "battery.json").read_text())
+    (tmp_path / "battery.json").write_text(json.dumps({**about, "version": "0.0.1"}))
+    with pytest.raises(StoreError, match=r"results of pharmonia 0\.0\.1"), claim(tmp_path, battery, b"second"):
+        pass
+    assert (tmp_path / "battery.toml").read_bytes() == b"first"
+    (tmp_path / "battery.json").write_text("{")
+    with pytest.raises(DataFileError, match="cannot be read"):
+        require_same(tmp_path, battery)
+
+
+def test_a_battery_without_cells_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no cells"):
+        replace(battery_of(tmp_path), cells=())
