@@ -1,0 +1,536 @@
+"""Training many tasks across partners: the federated step is the pooled one, and what is private stays."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pharmonia.base.arrays import Vector
+from pharmonia.base.errors import OptionError, PartitionError, UpdateError
+from pharmonia.chem.ecfp_matrix import CsrMatrix
+from pharmonia.data.assays import AssayType
+from pharmonia.data.tasks import Labels, PreparedTasks, Task
+from pharmonia.data.tasks import TaskKind as DataKind
+from pharmonia.learn.contributions import Contribution, federated_average, unpack
+from pharmonia.learn.messages import Broadcast
+from pharmonia.learn.multitask import MultitaskLearner
+from pharmonia.learn.multitask_data import PartnerTasks, partner_tasks, rows_of, scattered, task_places
+from pharmonia.learn.multitask_network import (
+    initial_parameters,
+    local_network,
+    make_network,
+    private_layout,
+    shared_layout,
+    statistics,
+    trained_network,
+    weighted_loss,
+)
+from pharmonia.learn.multitask_settings import MultitaskSettings
+from pharmonia.learn.multitask_steps import FederatedStep, LocalSteps
+from pharmonia.learn.server import ServerState, server_step
+from pharmonia.learn.settings import LocalSettings, Method, Optimiser
+from pharmonia.nn.choices import Model, Norm
+from pharmonia.nn.heads_names import HeadName
+from pharmonia.nn.multitask import MultitaskBatch, MultitaskNetwork
+from pharmonia.nn.parameters import Layout, load_vector, to_vector
+
+N_BITS = 64
+PLAIN = MultitaskSettings(
+    n_bits=N_BITS,
+    trunk=(12, 10),
+    head=(6,),
+    dropout=0.0,
+    regression_weight=0.4,
+    catalogue_classification=("herg",),
+    catalogue_regression=("logd", "ppb"),
+    optimiser=Optimiser.SGD,
+    learning_rate=0.05,
+    drop_round=10,
+    batch_size=24,
+    local_epochs=2,
+)
+FEDSGD = Method.parse("fedsgd")
+KINDS = (DataKind.CLASSIFICATION, DataKind.REGRESSION)
+CATALOGUE = {"herg": DataKind.CLASSIFICATION, "logd": DataKind.REGRESSION, "ppb": DataKind.REGRESSION}
+
+
+def task(name: str, kind: DataKind, catalogue_id: str | None = None) -> Task:
+    weight = 0.5 if name.endswith("1") else 1.0
+    return Task(
+        task_id=name, assay_id=name, kind=kind, assay_type=AssayType.OTHER, weight=weight, aggregation_weight=1.0,
+        censored_weight=1.0 if kind is DataKind.CLASSIFICATION else 0.3, catalogue_id=catalogue_id,
+    )  # fmt: skip
+
+
+def prepared(rng: np.random.Generator, owner: str, n_rows: int, catalogue: Sequence[str]) -> PreparedTasks:
+    """Compounds of one partner with two tasks of each kind of its own, and some of the catalogue's."""
+    tasks = [task(f"{owner}-{kind.value}-{i}", kind) for i in range(2) for kind in KINDS]
+    tasks += [task(f"{owner}-{name}", CATALOGUE[name], name) for name in catalogue]
+    known = rng.random((n_rows, len(tasks))) < 0.4
+    known[:, 0] = True
+    compound, index = np.nonzero(known)
+    is_class = np.array([one.kind is DataKind.CLASSIFICATION for one in tasks])[index]
+    value = np.where(is_class, rng.integers(0, 2, index.size), rng.normal(6, 2, index.size))
+    censor = np.where(is_class, 0, rng.choice([-1, 0, 0, 0, 1], index.size))
+    table = rng.random((n_rows, N_BITS)) < 0.15
+    return PreparedTasks(
+        recipe_digest="0" * 64,
+        features=CsrMatrix(
+            indptr=np.concatenate(([0], np.cumsum(table.sum(axis=1)))).astype(np.int64),
+            indices=np.nonzero(table)[1].astype(np.int32),
+            n_columns=N_BITS,
+        ),
+        fold=(np.arange(n_rows) % 4 == 3).astype(np.int8),
+        n_folds=2,
+        tasks=tuple(tasks),
+        labels=Labels(
+            compound=compound.astype(np.int32), task=index.astype(np.int32), value=value.astype(np.float32),
+            censor=censor.astype(np.int8),
+        ),
+    )  # fmt: skip
+
+
+def partners(n: int) -> list[PreparedTasks]:
+    """Partners of different size; only some measure what others measure too."""
+    rng = np.random.default_rng(n)
+    held = [("herg", "logd"), ("logd",), (), ("herg", "logd"), ("herg",)]
+    return [prepared(rng, f"p{i}", 16 + 8 * i, held[i]) for i in range(n)]
+
+
+def stacked(parts: Sequence[PreparedTasks]) -> PreparedTasks:
+    """What one owner of everybody's data would have: all compounds, all tasks."""
+    row_shift = np.cumsum([0, *(part.n_compounds for part in parts)]).tolist()
+    task_shift = np.cumsum([0, *(len(part.tasks) for part in parts)]).tolist()
+    bit_shift = np.cumsum([0, *(part.features.indices.size for part in parts)]).tolist()
+    pointers = [part.features.indptr[1:] + shift for part, shift in zip(parts, bit_shift, strict=False)]
+    compounds = [part.labels.compound + shift for part, shift in zip(parts, row_shift, strict=False)]
+    tasks = [part.labels.task + shift for part, shift in zip(parts, task_shift, strict=False)]
+    return PreparedTasks(
+        recipe_digest="0" * 64,
+        features=CsrMatrix(
+            indptr=np.concatenate([[0], *pointers]).astype(np.int64),
+            indices=np.concatenate([part.features.indices for part in parts]),
+            n_columns=N_BITS,
+        ),
+        fold=np.concatenate([part.fold for part in parts]),
+        n_folds=2,
+        tasks=tuple(one for part in parts for one in part.tasks),
+        labels=Labels(
+            compound=np.concatenate(compounds).astype(np.int32),
+            task=np.concatenate(tasks).astype(np.int32),
+            value=np.concatenate([part.labels.value for part in parts]),
+            censor=np.concatenate([part.labels.censor for part in parts]),
+        ),
+    )
+
+
+def data_of(part: PreparedTasks, settings: MultitaskSettings = PLAIN, name: str = "a") -> PartnerTasks:
+    return partner_tasks(name, part, settings, train_folds=(0,), valid_folds=(1,))
+
+
+def copy_heads(pooled: MultitaskNetwork, networks: Sequence[MultitaskNetwork]) -> None:
+    """Give each partner the pooled network's weights of its own tasks; layers of a head start alike everywhere."""
+    starts = dict.fromkeys((HeadName.CLASSIFICATION, HeadName.REGRESSION), 0)
+    for network in networks:
+        for name in starts:
+            ours, theirs = network.head(name), pooled.head(name)
+            ours.layers.load_state_dict(theirs.layers.state_dict())
+            chosen = slice(starts[name], starts[name] + len(ours.bias))
+            starts[name] = chosen.stop
+            with torch.no_grad():
+                for key in ("weight", "bias"):
+                    getattr(ours, key).copy_(getattr(theirs, key)[chosen])
+
+
+def off(got: Vector, expected: Vector) -> float:
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("optimiser", list(Optimiser))
+@pytest.mark.parametrize("n_partners", [1, 2, 3, 5])
+def test_the_federated_step_is_the_pooled_step(n_partners: int, optimiser: Optimiser) -> None:
+    """In float64, by plain sums, minibatch after minibatch, against one PyTorch optimiser over everything.
+
+    Private layers between embedding and tasks would be one per partner here and one in all there, so there are none.
+    """
+    parts = partners(n_partners)
+    plain = replace(PLAIN, head=(), optimiser=optimiser, learning_rate=0.01)
+    datas = [data_of(part, plain) for part in parts]
+    whole = data_of(stacked(parts), plain)
+    pooled = make_network(plain, whole.places.sizes, 1).double()
+    networks = [make_network(plain, data.places.sizes, 1).double() for data in datas]
+    copy_heads(pooled, networks)
+    layout = shared_layout(pooled)
+    rng = np.random.default_rng(0)
+    orders = [np.array_split(rng.permutation(len(data.train)), 3) for data in datas]
+    settings = replace(plain, batch_size=sum(order[0].size for order in orders))
+    steps = [FederatedStep(network, layout, settings) for network in networks]
+    reference = PooledReference(pooled, settings)
+    state, shared = ServerState(), to_vector(pooled, layout)
+    starts = np.cumsum([0, *(len(data.train) for data in datas)]).tolist()
+    for step in range(3):
+        rows = np.concatenate([order[step] + start for order, start in zip(orders, starts, strict=False)])
+        reference.step(whole, rows)
+        gradients, weights = [], []
+        for network, data, work, order in zip(networks, datas, steps, orders, strict=True):
+            load_vector(network, layout, shared)
+            gradient, _ = work.step(data.train.take(order[step]), settings.learning_rate)
+            gradients.append(gradient)
+            weights.append(order[step].size)
+        mean = np.average(np.array(gradients), axis=0, weights=weights)
+        shared, state = server_step(FEDSGD, server(settings), shared, mean, layout.trained_mask, state)
+        assert off(shared, to_vector(pooled, layout)) < 1e-12
+        for name in (HeadName.CLASSIFICATION, HeadName.REGRESSION):
+            together = torch.cat([network.head(name).weight for network in networks]).detach().numpy()
+            assert off(together, pooled.head(name).weight.detach().numpy()) < 1e-12
+
+
+class PooledReference:
+    """One owner of all rows: one PyTorch optimiser over all weights, gradients whole."""
+
+    def __init__(self, network: MultitaskNetwork, settings: MultitaskSettings) -> None:
+        self.network, self.settings = network, settings
+        make = torch.optim.Adam if settings.optimiser is Optimiser.ADAM else torch.optim.SGD
+        self.optimiser = make(network.parameters(), lr=settings.learning_rate)
+
+    def step(self, data: PartnerTasks, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        part = data.train.take(rows)
+        self.optimiser.zero_grad()
+        batch = MultitaskBatch.of(part.bits, part.labels, self.network.dtype)
+        loss = weighted_loss(self.network, batch, self.settings)
+        (loss / self.settings.batch_size).backward()  # type: ignore[no-untyped-call]
+        self.network.trunk.input.fill_gradient()
+        if len(rows) != self.settings.batch_size:  # what is shared is a mean over the compounds that there are
+            for name, weight in self.network.named_parameters():
+                if name in shared_layout(self.network).names and weight.grad is not None:
+                    weight.grad.mul_(self.settings.batch_size / len(rows))
+        self.optimiser.step()
+
+
+def server(settings: MultitaskSettings) -> LocalSettings:
+    return LocalSettings(
+        model=Model.GIN, norm=Norm.BATCH, optimiser=settings.optimiser, learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size, local_epochs=1,
+    )  # fmt: skip
+
+
+def broadcast(parameters: Vector, round_index: int, *, train: bool = True, best_round: int = -1,
+              step: int = 0, n_steps: int = 1) -> Broadcast:  # fmt: skip
+    return Broadcast(
+        sum_index=0, magnitudes=False, round_index=round_index, step=step, n_steps=n_steps, train=train, save=False,
+        best_round=best_round, parameters=parameters,
+    )  # fmt: skip
+
+
+def start(learners: Sequence[MultitaskLearner], settings: MultitaskSettings, method: Method) -> Vector:
+    """What the coordinator does before round 0."""
+    given = [learner.statistics() for learner in learners]
+    n_rows = sum(one.weight for one in given)
+    return initial_parameters(make_network(settings, {}, 1), settings, method, federated_average(given), n_rows)
+
+
+def aggregate(given: Sequence[Contribution]) -> tuple[Vector, float]:
+    total = unpack(federated_average(given), sum(one.weight for one in given))
+    return total.change, total.totals.train_error
+
+
+@pytest.mark.parametrize("n_partners", [1, 2, 3, 5])
+def test_learners_contributions_average_to_the_pooled_learners(n_partners: int) -> None:
+    """In float32 as on the wire: statistics, then shared weights after each of three steps to 1e-6, and losses."""
+    parts = partners(n_partners)
+    datas, whole = [data_of(part) for part in parts], data_of(stacked(parts))
+    settings = replace(PLAIN, head=(), batch_size=len(whole.train))
+    learners = [MultitaskLearner(data, settings, FEDSGD, (1, i)) for i, data in enumerate(datas)]
+    pooled = MultitaskLearner(whole, settings, FEDSGD, (1,))
+    copy_heads_of_learners(pooled, whole, learners, datas)
+    shared, expected = start(learners, settings, FEDSGD), start([pooled], settings, FEDSGD)
+    assert off(shared, expected) < 1e-6
+    layout = shared_layout(make_network(settings, {}, 1))
+    for round_index in range(3):
+        change, error = aggregate([learner.contribute(broadcast(shared, round_index)) for learner in learners])
+        pooled_change, pooled_error = aggregate([pooled.contribute(broadcast(expected, round_index))])
+        assert off(change, pooled_change) < 1e-5
+        assert error == pytest.approx(pooled_error, rel=1e-5)
+        shared, _ = server_step(FEDSGD, server(settings), shared, change, layout.trained_mask, ServerState())
+        expected, _ = server_step(FEDSGD, server(settings), expected, pooled_change, layout.trained_mask, ServerState())
+        assert off(shared, expected) < 1e-6
+
+
+def copy_heads_of_learners(
+    pooled: MultitaskLearner, whole: PartnerTasks, learners: Sequence[MultitaskLearner], datas: Sequence[PartnerTasks]
+) -> None:
+    """Through `private_state` and `restore`, which are all that there is from outside."""
+    state, candidate = pooled.private_state()
+    layout = heads_of(whole)
+    wanted = dict(zip(layout.names, np.split(state["private.now"], np.cumsum(layout.lengths)[:-1]), strict=True))
+    starts = dict.fromkeys(wanted, 0)
+    for learner, data in zip(learners, datas, strict=True):
+        own, pieces = heads_of(data), []
+        for name, size in zip(own.names, own.lengths, strict=True):
+            pieces.append(wanted[name][starts[name] : starts[name] + size])
+            starts[name] += size
+        learner.restore({**learner.private_state()[0], "private.now": np.concatenate(pieces)}, candidate)
+
+
+def heads_of(data: PartnerTasks) -> Layout:
+    return private_layout(make_network(replace(PLAIN, head=()), data.places.sizes, 1))
+
+
+def one_learner(method: str = "fedsgd", settings: MultitaskSettings = PLAIN) -> MultitaskLearner:
+    return MultitaskLearner(data_of(partners(2)[1], settings), settings, Method.parse(method), (1, 0))
+
+
+def test_only_trunk_and_catalogue_leave() -> None:
+    learner = one_learner()
+    names, lengths = learner.sum_tensors
+    kinds = {name.split(".")[0] + "." + name.split(".")[1] for name in names}
+    assert kinds == {"trunk.input", "trunk.middle", "heads.catalogue_classification", "heads.catalogue_regression",
+                     "total.train_error", "total.train_rows", "total.valid_error", "total.valid_rows"}  # fmt: skip
+    shared = start([learner], PLAIN, FEDSGD)
+    assert learner.contribute(broadcast(shared, 0)).values.size == sum(lengths)
+
+
+@pytest.mark.parametrize(
+    "method", ["fedsgd", "fedavg", "fedprox:0.1", "fedadam", "scaffold", "fedavg+equal", "fedavg+validation"]
+)
+@pytest.mark.parametrize("optimiser", list(Optimiser))
+def test_a_resumed_learner_goes_on_bit_for_bit(method: str, optimiser: Optimiser) -> None:
+    settings = replace(PLAIN, dropout=0.3, optimiser=optimiser)
+    first = one_learner(method, settings)
+    shared = start([first], settings, Method.parse(method))
+    for round_index in range(2):
+        first.contribute(broadcast(shared, round_index, best_round=round_index - 1))
+    state, candidate = first.private_state()
+    second = one_learner(method, settings)
+    second.restore(state, candidate)
+    for round_index in range(2, 4):
+        given = [one.contribute(broadcast(shared, round_index, best_round=1)) for one in (first, second)]
+        assert given[0].weight == given[1].weight
+        np.testing.assert_array_equal(given[0].values, given[1].values)
+    np.testing.assert_array_equal(first.best_private_part, second.best_private_part)
+
+
+@pytest.mark.parametrize("method", ["fedsgd", "fedavg", "fedprox:0.01", "scaffold", "fedavg+validation"])
+def test_every_method_learns_what_the_labels_say(method: str) -> None:
+    """Labels that follow from single bits; the loss of two partners together falls by a good part."""
+    parsed = Method.parse(method)
+    settings = replace(PLAIN, optimiser=Optimiser.ADAM, learning_rate=0.01, batch_size=1000 if "sgd" in method else 8)
+    learners = [
+        MultitaskLearner(data_of(easy(part), settings), settings, parsed, (1, i))
+        for i, part in enumerate(partners(2))
+    ]  # fmt: skip
+    shared = start(learners, settings, parsed)
+    trained = np.resize(shared_layout(make_network(settings, {}, 1)).trained_mask, shared.size)
+    state, errors = ServerState(), []
+    for round_index in range(30 if "sgd" in method else 8):
+        given = [learner.contribute(broadcast(shared, round_index)) for learner in learners]
+        change, error = aggregate(given)
+        errors.append(error)
+        shared, state = server_step(parsed, server(settings), shared, change, trained, state)
+    assert errors[-1] < 0.6 * errors[0]
+
+
+def easy(part: PreparedTasks) -> PreparedTasks:
+    """The same compounds, every label a function of whether the compound has the task's bit."""
+    table = np.zeros((part.n_compounds, N_BITS), dtype=bool)
+    table[np.repeat(np.arange(part.n_compounds), np.diff(part.features.indptr)), part.features.indices] = True
+    is_class = np.array([one.kind is DataKind.CLASSIFICATION for one in part.tasks])[part.labels.task]
+    has_bit = table[part.labels.compound, part.labels.task]
+    value = np.where(is_class, has_bit, 5 + 2 * has_bit).astype(np.float32)
+    return replace(part, labels=replace(part.labels, value=value, censor=np.zeros_like(part.labels.censor)))
+
+
+def test_fedavg_of_one_partner_is_training_alone() -> None:
+    learner = one_learner("fedavg")
+    data = data_of(partners(2)[1])
+    shared = start([learner], PLAIN, Method.parse("fedavg"))
+    change, _ = aggregate([learner.contribute(broadcast(shared, 0))])
+    network = trained_network(PLAIN, data.places.sizes, shared, one_learner("fedavg").best_private_part)
+    layout = shared_layout(network)
+    rng = np.random.default_rng([1, 0, 0])
+    torch.manual_seed(int(rng.integers(2**32 - 1)))
+    LocalSteps(network, layout, PLAIN, Method.parse("fedavg")).run(data.train, rng, PLAIN.learning_rate, np.zeros(0))
+    np.testing.assert_allclose(shared + change, to_vector(network, layout), rtol=1e-5, atol=1e-7)
+
+
+def test_proximal_pull_keeps_a_partner_nearer_to_the_others() -> None:
+    moved = []
+    for method in ("fedprox:0.0001", "fedprox:10"):
+        learner = one_learner(method)
+        shared = start([learner], PLAIN, Method.parse(method))
+        change, _ = aggregate([learner.contribute(broadcast(shared, 0))])
+        moved.append(float(np.linalg.norm(change)))
+    assert moved[1] < 0.8 * moved[0]
+
+
+def test_steps_of_a_round_go_through_every_compound_once() -> None:
+    learner = one_learner()
+    shared = start([learner], PLAIN, FEDSGD)
+    given = [learner.contribute(broadcast(shared, 0, step=step, n_steps=5)) for step in range(5)]
+    assert sum(one.weight for one in given) == len(data_of(partners(2)[1]).train)
+
+
+def test_a_partner_with_fewer_compounds_than_steps_says_so() -> None:
+    learner = one_learner()
+    with pytest.raises(UpdateError, match="18 compounds for 40 steps; use a larger batch size"):
+        learner.contribute(broadcast(start([learner], PLAIN, FEDSGD), 0, step=39, n_steps=40))
+
+
+def test_a_diverged_gradient_is_refused_and_never_leaves() -> None:
+    learner = one_learner()
+    shared = start([learner], PLAIN, FEDSGD)
+    with pytest.raises(UpdateError, match="not finite|must be finite"):
+        learner.contribute(broadcast(np.full_like(shared, np.nan), 0, step=1, n_steps=2))
+
+
+def test_the_validation_error_is_a_mean_over_tasks() -> None:
+    """By hand from predictions: each task's mean loss, then their sum under the tasks' weights."""
+    part = partners(1)[0]
+    data = data_of(part)
+    learner = MultitaskLearner(data, PLAIN, FEDSGD, (1, 0))
+    shared = start([learner], PLAIN, FEDSGD)
+    totals = unpack(learner.contribute(broadcast(shared, 0, train=False)).values.astype(np.float64), 1).totals
+    network = trained_network(PLAIN, data.places.sizes, shared, learner.best_private_part)
+    chosen = part.in_folds((1,))
+    predicted = scattered(data.places, part, chosen, network.predict_pairs(data.valid.bits, data.valid.labels))
+    error, n_tasks = 0.0, 0
+    for index, one in enumerate(part.tasks):
+        mine = part.labels.task[chosen] == index
+        if not mine.any():
+            continue
+        n_tasks += 1
+        y, f, sign = part.labels.value[chosen][mine], predicted[mine], part.labels.censor[chosen][mine]
+        if one.kind is DataKind.CLASSIFICATION:
+            error += 2 * 0.6 * float(-np.mean(y * np.log(f) + (1 - y) * np.log(1 - f)))
+        else:
+            name = HeadName.CATALOGUE_REGRESSION if one.catalogue_id else HeadName.REGRESSION
+            spread = network.head(name).spread[data.places.column[index]].item()
+            error += 2 * 0.4 * float(np.mean(np.where((f - y) * sign > 0, 0, (f - y) / spread) ** 2))
+    assert totals.valid_rows == n_tasks
+    assert totals.valid_error == pytest.approx(error, rel=1e-4)
+
+
+def test_heads_start_at_the_mean_of_their_own_labels_and_the_catalogues_at_everybodys() -> None:
+    """A network whose weights are zero predicts the means: nobody has to remember how values were normalised."""
+    parts = partners(4)
+    datas = [data_of(part) for part in parts]
+    learners = [MultitaskLearner(data, PLAIN, FEDSGD, (1, i)) for i, data in enumerate(datas)]
+    shared = start(learners, PLAIN, FEDSGD)
+    for part, data, learner in zip(parts, datas, learners, strict=True):
+        network = trained_network(PLAIN, data.places.sizes, shared, learner.best_private_part)
+        with torch.no_grad():
+            for name in data.places.sizes:
+                network.head(name).weight.zero_()
+                if name.kind.value == "regression":
+                    network.head(name).bias.zero_()
+        for index, one in enumerate(part.tasks):
+            owners = parts if one.catalogue_id else [part]
+            values = np.concatenate([exact_values(owner, one) for owner in owners])
+            expected = values.mean()
+            if one.kind is DataKind.CLASSIFICATION:
+                expected = (values.sum() + 1) / (values.size + 2)
+            name = list(HeadName)[data.places.head[index]]
+            found = network.predict_table(data.valid.bits, name)[:, data.places.column[index]]
+            np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def exact_values(part: PreparedTasks, wanted: Task) -> Vector:
+    """Training values of a task, or of whatever a partner has of the same catalogue task."""
+    found = [
+        index for index, one in enumerate(part.tasks)
+        if one is wanted or (wanted.catalogue_id is not None and one.catalogue_id == wanted.catalogue_id)
+    ]  # fmt: skip
+    labels = part.labels
+    inside = np.isin(labels.task, found) & (labels.censor == 0) & (part.fold[labels.compound] == 0)
+    values: Vector = labels.value[inside].astype(np.float64)
+    return values
+
+
+def test_statistics_of_a_partner_without_catalogue_tasks_are_zeros_after_the_first() -> None:
+    data = data_of(partners(3)[2])
+    found = statistics(PLAIN, data.train.labels, len(data.train))
+    n_labels = sum(part.column.size for part in data.train.labels.values())
+    np.testing.assert_allclose(found, [n_labels / len(data.train), *[0.0] * 9])
+    with pytest.raises(UpdateError, match="expected 10 statistics"):
+        initial_parameters(make_network(PLAIN, {}, 1), PLAIN, FEDSGD, found[:-1], 5)
+
+
+def test_the_coordinators_network_starts_as_every_partners() -> None:
+    sizes = data_of(partners(1)[0]).places.sizes
+    ours, theirs = make_network(PLAIN, {}, 7), make_network(PLAIN, sizes, 7)
+    assert shared_layout(ours) == shared_layout(theirs)
+    np.testing.assert_array_equal(to_vector(ours, shared_layout(ours)), to_vector(theirs, shared_layout(theirs)))
+
+
+def test_labels_are_weighted_by_task_and_by_censoring() -> None:
+    part = partners(1)[0]
+    places = task_places(part, PLAIN)
+    chosen = part.in_folds((0,))
+    rows = rows_of(part, places, chosen)
+    by_value = {
+        (name, int(column), float(value)): float(weight)
+        for name, one in rows.labels.items()
+        for column, value, weight in zip(one.column, one.value, one.weight, strict=True)
+    }
+    for label in chosen.tolist():
+        index = int(part.labels.task[label])
+        one = part.tasks[index]
+        expected = one.weight * (one.censored_weight if part.labels.censor[label] else 1.0)
+        key = (list(HeadName)[places.head[index]], int(places.column[index]), float(part.labels.value[label]))
+        assert by_value[key] == pytest.approx(expected)
+
+
+def test_predictions_come_back_in_the_order_of_the_labels() -> None:
+    part = partners(1)[0]
+    places, chosen = task_places(part, PLAIN), part.in_folds((0, 1))
+    rows = rows_of(part, places, chosen)
+    values = {name: one.value for name, one in rows.labels.items()}
+    np.testing.assert_array_equal(scattered(places, part, chosen, values), part.labels.value[chosen])
+
+
+def test_a_local_trunk_learns_beside_a_frozen_one() -> None:
+    part = easy(partners(2)[1])
+    data = data_of(part)
+    federated = make_network(PLAIN, {}, 1)
+    before = to_vector(federated, shared_layout(federated))
+    own_sizes = dict(data.places.sizes)
+    network = local_network(PLAIN, own_sizes, federated, 2)
+    settings = replace(PLAIN, optimiser=Optimiser.ADAM, learning_rate=0.01, local_epochs=20)
+    nothing = Layout(names=(), shapes=(), trained=())
+    steps = LocalSteps(network, nothing, settings, Method.parse("fedavg"))
+    rng = np.random.default_rng(0)
+    losses = [steps.run(data.train, rng, 0.01, np.zeros(0))[0] for _ in range(2)]
+    assert losses[1] < 0.5 * losses[0]
+    np.testing.assert_array_equal(to_vector(federated, shared_layout(federated)), before)
+    assert network.embed(data.valid.bits).shape == (len(data.valid), 20)
+
+
+@pytest.mark.parametrize(("bad", "message"), [
+    ({"trunk": ()}, "widths"), ({"head": (0,)}, "widths"), ({"dropout": 1.0}, "dropout"),
+    ({"regression_weight": 1.0}, "regression weight"), ({"catalogue_regression": ("b", "a")}, "ascending"),
+    ({"learning_rate": 0.0}, "learning rate"), ({"batch_size": 0}, "batch size"), ({"drop_round": 0}, "drop round"),
+])  # fmt: skip
+def test_settings_out_of_range_are_refused(bad: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        replace(PLAIN, **bad)  # type: ignore[arg-type]
+
+
+def test_the_learning_rate_drops_once() -> None:
+    assert [PLAIN.rate_at(i) for i in (0, 9, 10, 30)] == pytest.approx([0.05, 0.05, 0.015, 0.015])
+
+
+def test_a_private_part_by_name_is_refused() -> None:
+    with pytest.raises(OptionError, match="heads are private anyway"):
+        one_learner("fedavg+private-head")
+
+
+def test_data_of_another_plan_are_refused() -> None:
+    part = partners(1)[0]
+    with pytest.raises(UpdateError, match="features have 64 columns, the plan 32"):
+        data_of(part, replace(PLAIN, n_bits=32))
+    with pytest.raises(UpdateError, match="no catalogue task 'logd'"):
+        data_of(part, replace(PLAIN, catalogue_regression=("ppb",)))
+    with pytest.raises(PartitionError, match="at least one training and one validation"):
+        partner_tasks("a", part, PLAIN, train_folds=(0, 1), valid_folds=())
