@@ -7,7 +7,6 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold, rdScaffoldNetwork
 
-from pharmonia.base.errors import CompoundError
 from pharmonia.chem.standardise import molecule
 
 
@@ -17,9 +16,6 @@ def fold_scaffold(parsed: Chem.Mol, n_rings: int) -> str:
     The Bemis-Murcko scaffold; one of more rings is cut down through its scaffold network (Varin et al. 2011,
     doi:10.1021/ci2000924) to the node with about n_rings rings, chosen by rules like those of the scaffold tree
     (Schuffenhauer et al. 2007, doi:10.1021/ci600338x) as MELLODDY-TUNER 3 orders them.
-
-    Raises:
-        CompoundError: The scaffold cannot be cut down.
     """
     murcko = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(parsed))  # type: ignore[no-untyped-call]
     return _cut_down(str(murcko), n_rings) if murcko else ""
@@ -32,8 +28,8 @@ def _cut_down(murcko: str, n_rings: int) -> str:
         return murcko
     try:
         network = rdScaffoldNetwork.CreateScaffoldNetwork([scaffold], _network_params())
-    except (RuntimeError, ValueError) as error:
-        raise CompoundError(f"RDKit cannot cut down the scaffold {murcko}") from error
+    except (RuntimeError, ValueError):  # the same at every partner, so the uncut scaffold serves as well
+        return murcko
     nodes = [(text, molecule(text)) for text in map(str, network.nodes)]
     for rule in _rules(n_rings):  # each only on the nodes that are still as good as the best
         scores = [rule(node) for _, node in nodes]

@@ -4,10 +4,13 @@ A far slower matter than `pharmonia.chem.standardise`, which identifies compound
 structure is standardised by itself: the result never depends on what else is in a file.
 """
 
-from rdkit import Chem, rdBase
+from rdkit import Chem, __version__, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from pharmonia.chem.standardise import MAX_DEGREE
 from pharmonia.chem.standardise_qsar_settings import MAX_SMILES_LENGTH, REFUSAL_TEXTS, Refusal, StandardSettings
+
+RDKIT_VERSION = str(__version__)
 
 
 class StructureRefusedError(Exception):
@@ -87,6 +90,6 @@ class Standardiser:
         clean = self._reionizer.reionize(self._normalizer.normalize(clean))
         Chem.AssignStereochemistry(clean, force=True, cleanIt=True)
         again = Chem.MolFromSmiles(Chem.MolToSmiles(clean))
-        if again is None:
+        if again is None or any(atom.GetDegree() > MAX_DEGREE for atom in again.GetAtoms()):
             raise StructureRefusedError(Refusal.FAILED)
         return str(Chem.MolToSmiles(again))
