@@ -119,6 +119,10 @@ class RecipeError(ConsortiumError):
     """Data were prepared under another recipe or key than the consortium agreed on; names the difference."""
 
 
+class ExpectationError(ConsortiumError):
+    """Data depart from what the consortium expects of every partner; ask whether that is meant."""
+
+
 class RoundLostError(EngineError):
     """Too few partners stayed for this round's sum; skip the step and open another round."""
 

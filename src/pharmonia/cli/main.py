@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pharmonia import __version__
 from pharmonia.base.errors import MissingExtraError, PharmoniaError
-from pharmonia.cli import audit, bench, compare, consortium, data, keys, verify
+from pharmonia.cli import audit, bench, compare, consortium, data, keys, prepare, verify
 
 _TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(prepare.app, name="prepare")
 app.add_typer(keys.app, name="keys")
 app.add_typer(consortium.app, name="consortium")
 app.command("compare")(compare.compare)

@@ -149,6 +149,23 @@ def installed_recipe(profile: PrepareProfile, key: PreparationKey, pipeline: Str
     return Recipe(profile=profile, rdkit=RDKIT_VERSION, key_commitment=key.commitment(), reference=pipeline.reference())
 
 
+def make_recipe(
+    profile: PrepareProfile, key: PreparationKey, cache: Path, n_workers: int, progress: Progress
+) -> Recipe:
+    """The recipe for partners to agree on, made without any data.
+
+    Raises:
+        InputError: The cache cannot be opened.
+        CacheError: It is damaged.
+    """
+    structures = StructureCache(cache)
+    try:
+        with StructurePipeline(profile, structures, n_workers, progress) as pipeline:
+            return installed_recipe(profile, key, pipeline)
+    finally:
+        structures.close()
+
+
 def prepare_tables(
     tables: Sequence[SourceTable],
     layout: PlainLayout | None,
