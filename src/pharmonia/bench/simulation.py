@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from pharmonia.base.arrays import Vector
+from pharmonia.bench.charter import Charter
+from pharmonia.bench.planned import RING_DEGREE, n_colluders
 from pharmonia.data.partner import PartnerDataset
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.contributions import federated_average
 from pharmonia.learn.local import LocalLearner
 from pharmonia.learn.settings import Aggregation
+from pharmonia.run.chronicle import Chronicled
 from pharmonia.run.engine import Engine
 from pharmonia.run.party import Party
 from pharmonia.run.protection import InTheClear, Masked, Protection, SecureTerms
@@ -20,8 +23,6 @@ from pharmonia.run.sums import PlainSums, SecureSums, Sums
 from pharmonia.run.transcript import Recorder
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.roster import Member, sorted_ids
-
-RING_DEGREE = 8  # neighbours of each partner when more than 10 take part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +54,31 @@ class Simulation:
         return float((differences[peaks > 0] / peaks[peaks > 0]).max(initial=0.0))
 
 
-def n_colluders(n_partners: int) -> int:
-    """Partners that may help the server without learning another's update: one, or with two partners none."""
-    return 0 if n_partners == 2 else 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pins:
+    """By data set's name, who its owner is in sums and with which key; and how many may collude."""
+
+    ids: dict[str, str]
+    identities: dict[str, IdentityKey]
+    n_colluders: int
+    ring_degree: int
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Of the session, sorted by id."""
+        keys = {self.ids[name]: identity.public for name, identity in self.identities.items()}
+        return tuple(Member(id=partner, identity=keys[partner]) for partner in sorted_ids(list(keys)))
+
+    def protection(self, name: str, home: Path) -> Masked:
+        """A party's, with the other parties' keys pinned."""
+        terms = SecureTerms(
+            partner=self.ids[name],
+            identity=self.identities[name],
+            members=self.members,
+            n_colluders=self.n_colluders,
+            ring_degree=self.ring_degree,
+        )
+        return Masked(terms, home)
 
 
 def simulate(
@@ -64,8 +87,9 @@ def simulate(
     aggregation: Aggregation,
     folder: Path,
     transcript: Path | None = None,
+    charter: Charter | None = None,
 ) -> Simulation:
-    """A party for each data set, with identities made for this run; a single one has nobody to hide among.
+    """A party for each data set; a single one has nobody to hide among.
 
     Args:
         datasets: Each with its partner's number.
@@ -73,30 +97,41 @@ def simulate(
         aggregation: What the coordinator may learn.
         folder: Where parties keep their private state.
         transcript: Where to write down all that the coordinator sees; None for nowhere.
+        charter: The signed plan that the run is under, whose keys the parties use; None for none, with identities
+            made for this run.
     """
     secure = aggregation is Aggregation.SECURE and len(datasets) > 1
-    names = [dataset.name for _, dataset in datasets]
-    identities = {name: IdentityKey.generate() for name in names} if secure else {}
-    members = tuple(Member(id=name, identity=identities[name].public) for name in sorted_ids(list(identities)))
+    pins = _pins([dataset.name for _, dataset in datasets], charter)
     parties = {}
     for index, dataset in datasets:
         home = folder / f"party-{index}"
-        protection: Protection = InTheClear()
-        if secure:
-            terms = SecureTerms(
-                partner=dataset.name,
-                identity=identities[dataset.name],
-                members=members,
-                n_colluders=n_colluders(len(names)),
-                ring_degree=RING_DEGREE,
-            )
-            protection = Masked(terms, home)
+        protection: Protection = pins.protection(dataset.name, home) if secure else InTheClear()
         learner = LocalLearner(dataset, plan.local, plan.method, (plan.seed, index))
-        parties[dataset.name] = Party(learner, protection, home)
+        permit = None if charter is None else charter.seats[index].permit
+        parties[dataset.name] = Party(learner, protection, home, permit)
     engine: Engine = InProcessEngine(parties)
     if transcript is not None:
         engine = Recorder(engine, transcript)
+    if charter is not None:
+        engine = Chronicled(engine, charter.chronicle, list(pins.ids.values()), masked=secure)
     if not secure:
         return Simulation(parties=parties, engine=engine, sums=PlainSums(engine))
-    sums = SecureSums(engine, members, n_colluders=n_colluders(len(names)), ring_degree=RING_DEGREE)
+    sums = SecureSums(engine, pins.members, n_colluders=pins.n_colluders, ring_degree=pins.ring_degree)
     return Simulation(parties=parties, engine=engine, sums=sums)
+
+
+def _pins(names: list[str], charter: Charter | None) -> _Pins:
+    if charter is None:
+        return _Pins(
+            ids={name: name for name in names},
+            identities={name: IdentityKey.generate() for name in names},
+            n_colluders=n_colluders(len(names)),
+            ring_degree=RING_DEGREE,
+        )
+    terms = charter.plan.aggregation
+    return _Pins(
+        ids={name: seat.partner for name, seat in zip(names, charter.seats, strict=True)},
+        identities={name: IdentityKey(seat.key.private) for name, seat in zip(names, charter.seats, strict=True)},
+        n_colluders=terms.n_colluders,
+        ring_degree=terms.ring_degree,
+    )

@@ -22,6 +22,7 @@ from pharmonia.bench.arms import (
     run_id_of,
     share_out,
 )
+from pharmonia.bench.charter import Charter, charter_of, clock
 from pharmonia.bench.public import public_interactions
 from pharmonia.bench.simulation import simulate
 from pharmonia.data.partner import PartnerDataset, partner_dataset
@@ -56,6 +57,8 @@ def run_job(
         return JobResult(job=job, model=None, predicted=predicted)
     if status is RunStatus.FINISHED:
         model = store.model(run_id)
+    elif isinstance(job, ArmJob) and job.arm is Arm.FEDERATED:
+        model = _federate(job, shared, store, run_id, performance, on_round)
     elif isinstance(job, ArmJob):
         model = _train(job, _datasets(job, shared), store, run_id, performance, on_round)
     else:
@@ -81,6 +84,25 @@ def _fit(job: BaselineJob, shared: SharedOut) -> Vector:
             return fit_additive(interactions, train).predict(test)
 
 
+def _federate(
+    job: ArmJob,
+    shared: SharedOut,
+    store: RunStore,
+    run_id: str,
+    performance: Performance,
+    on_round: Callable[[RoundRecord], None],
+) -> TrainedModel:
+    """The federated run; under a mandate, with everybody's leave and on everybody's ledger."""
+    datasets = _datasets(job, shared)
+    if performance.mandate is None:
+        return _train(job, datasets, store, run_id, performance, on_round)
+    with charter_of(performance.mandate, job.settings, shared, clock) as charter:
+        charter.chronicle.require_recorded([record.aggregate_digest for record in store.rounds(run_id)])
+        charter.chronicle.begin([seat.permit.opening for seat in charter.seats])
+        with charter.chronicle.recording():
+            return _train(job, datasets, store, run_id, performance, on_round, charter)
+
+
 def _train(
     job: ArmJob | DistilledJob,
     datasets: list[tuple[int, PartnerDataset]],
@@ -88,6 +110,7 @@ def _train(
     run_id: str,
     performance: Performance,
     on_round: Callable[[RoundRecord], None],
+    charter: Charter | None = None,
 ) -> TrainedModel:
     folder, settings = store.folder(run_id), job.settings
     plan = TrainingPlan(local=settings.local, method=_method(job), schedule=settings.schedule, seed=job.seed)
@@ -95,9 +118,12 @@ def _train(
     transcript = None
     if performance.transcripts is not None and is_federated:
         transcript = performance.transcripts / f"seed-{job.seed}"
-    simulation = simulate(datasets, plan, settings.aggregation, folder, transcript)
+    simulation = simulate(datasets, plan, settings.aggregation, folder, transcript, charter)
     sum_error = simulation.sum_error if is_federated else None
-    coordinator = Coordinator(plan, simulation.engine, simulation.sums, store, run_id, performance, sum_error)
+    on_aggregate = None if charter is None else charter.chronicle.aggregated
+    coordinator = Coordinator(
+        plan, simulation.engine, simulation.sums, store, run_id, performance, sum_error, on_aggregate
+    )
     model = coordinator.train(on_round)
     private = {name: party.best_private_part for name, party in simulation.parties.items()}
     write_arrays(folder / PRIVATE_FILE, private, {})

@@ -24,6 +24,7 @@ from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
 
 OnRound = Callable[[RoundRecord], None]
 SumError = Callable[[Vector], float]
+OnAggregate = Callable[[str], None]
 VALIDATION_WEIGHT_BITS = 12
 _MOMENT = "moment."
 
@@ -53,8 +54,20 @@ class Coordinator:
         run_id: str,
         performance: Performance,
         sum_error: SumError | None = None,
+        on_aggregate: OnAggregate | None = None,
     ) -> None:
-        """Sum_error: in a simulation, how far a mean is from the float64 mean of what the parties contributed."""
+        """Make a run; `train` begins or resumes it.
+
+        Args:
+            plan: What changes the result.
+            engine: Carries frames to the parties.
+            sums: Over the parties.
+            store: Where rounds and the model are kept.
+            run_id: In the store.
+            performance: What changes speed only.
+            sum_error: In a simulation, how far a mean is from the float64 mean of what the parties contributed.
+            on_aggregate: Under a plan, told the digest of the model that a round's sums gave, before it is used.
+        """
         self._plan = plan
         self._engine = engine
         self._sums = sums
@@ -62,6 +75,7 @@ class Coordinator:
         self._run_id = run_id
         self._performance = performance
         self._sum_error = sum_error
+        self._on_aggregate = on_aggregate
         self._saved_at = time.monotonic()
         network = make_network(plan.local, plan.seed)
         self._layout = shared_layout(network, plan.method)
@@ -107,6 +121,8 @@ class Coordinator:
                     return state
             state, record = self._step(state, aggregate, record)
         record = replace(record, aggregate_digest=vector_digest(state.parameters))
+        if self._on_aggregate is not None:
+            self._on_aggregate(record.aggregate_digest)
         state = replace(state, round_index=state.round_index + 1, unvalidated=record)
         if save:
             self._save(state)

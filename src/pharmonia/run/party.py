@@ -20,6 +20,7 @@ from pharmonia.learn.messages import (
     is_learning_frame,
 )
 from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.permit import Permit
 from pharmonia.run.protection import Protection, Work
 from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
 from pharmonia.secagg.messages import decode as decode_secure
@@ -30,21 +31,28 @@ _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
 class Party:
     """One partner: its data, its model, and its private state on its own disk."""
 
-    def __init__(self, learner: LocalLearner, protection: Protection, folder: Path) -> None:
-        """Folder: where this partner keeps its private state; created when first needed."""
+    def __init__(
+        self, learner: LocalLearner, protection: Protection, folder: Path, permit: Permit | None = None
+    ) -> None:
+        """Folder: where this partner keeps its private state, made when first needed; permit: None without a plan."""
         self._learner = learner
         self._protection = protection
         self._folder = folder
+        self._permit = permit
         self._layout = sum_layout(learner.sum_tensors)
         self._next = (0, 0)  # round and step
 
     def handle(self, frame: bytes) -> bytes:
-        """The answer to a coordinator's frame.
+        """The answer to a coordinator's frame; under a plan that does not allow it, a refusal, the frame unread.
 
         Raises:
             MessageError: A frame that no coordinator sends.
             StoreError: The round is one for which no private state was kept.
         """
+        refusal = None if self._permit is None else self._permit.refusal(masks=self._protection.masks)
+        return self._answer(frame) if refusal is None else refusal
+
+    def _answer(self, frame: bytes) -> bytes:
         if not is_learning_frame(frame):
             return self._protection.answer(decode_secure(frame))
         match decode(frame):

@@ -63,6 +63,11 @@ class Work:
 class Protection(Protocol):
     """What a party does with its contributions."""
 
+    @property
+    def masks(self) -> bool:
+        """Whether the coordinator sees nothing but sums."""
+        ...
+
     def start_session(self, request: SessionRequest) -> bytes:
         """The answer to the start of a session."""
         ...
@@ -90,6 +95,11 @@ class InTheClear:
 
     def __init__(self) -> None:
         self._last: Contribution | None = None
+
+    @property
+    def masks(self) -> bool:
+        """No."""
+        return False
 
     def start_session(self, request: SessionRequest) -> bytes:
         """Refuse: there is no session to open."""
@@ -135,6 +145,11 @@ class Masked:
         self._work: Work | None = None
         self._made: _Made | None = None
         self._of_magnitudes = False
+
+    @property
+    def masks(self) -> bool:
+        """Yes."""
+        return True
 
     @property
     def members(self) -> tuple[Member, ...]:

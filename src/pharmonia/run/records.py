@@ -6,6 +6,7 @@ from pathlib import Path
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.algorithms import Schedule, Selection
 from pharmonia.learn.settings import LocalSettings, Method
+from pharmonia.run.mandate import Mandate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,12 @@ class Performance:
     Args:
         checkpoint_every_s: A killed run repeats at most this much.
         transcripts: Where federated runs write down all that the coordinator sees; None for nowhere.
+        mandate: The plan that federated runs are under, and where they keep the ledger; None for none.
     """
 
     checkpoint_every_s: float = 20.0
     transcripts: Path | None = None
+    mandate: Mandate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

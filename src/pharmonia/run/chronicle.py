@@ -1,0 +1,250 @@
+"""The coordinator's side of the ledger: what a run under a plan writes, and a copy of it to every partner.
+
+A round is on the ledger before its header leaves, and a refusal before anybody hears of it. Every learning round ends
+with a checkpoint that all partners at hand have cosigned.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from pharmonia.base.errors import (
+    AgreementError,
+    EngineError,
+    EvidenceError,
+    HeaderError,
+    InputError,
+    LedgerError,
+    RefusedError,
+    RosterError,
+    RoundLostError,
+    StoreError,
+    UpdateError,
+)
+from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.events import (
+    AgreementAdopted,
+    Evaluated,
+    Event,
+    Exporting,
+    Failed,
+    FailureCode,
+    PlanFiled,
+    RecordedFigure,
+    RoundAggregated,
+    RoundOpened,
+)
+from pharmonia.governance.ledger import Entry
+from pharmonia.governance.permissions import decide
+from pharmonia.governance.plan import RunPlan
+from pharmonia.governance.terms import Action, ResourceKind
+from pharmonia.learn.messages import Finish, decode, is_learning_frame
+from pharmonia.run.engine import Engine, Exchange
+from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
+from pharmonia.run.witness import Witness
+from pharmonia.secagg.header import RoundHeader
+from pharmonia.secagg.messages import decode as decode_secure
+
+
+class Chronicle:
+    """Writes what happens under one plan into the coordinator's ledger and, line for line, into every copy."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        versions: Sequence[Agreement],
+        own: Witness,
+        others: Sequence[Witness],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Versions: of the agreement, all that are accepted; own: the coordinator's copy; others: the partners'."""
+        self._plan = plan
+        self._versions = tuple(versions)
+        self._own = own
+        self._others = tuple(others)
+        self._now = now
+        self._open: tuple[str, int, tuple[str, ...]] | None = None  # session, round and contributors of the last header
+        keys = {witness.partner: witness.public.key_id for witness in (own, *others)}
+        self._keys: Mapping[str, str] = keys
+
+    def begin(self, openings: Sequence[Callable[[], Entry | None]]) -> None:
+        """Put agreement and plan on the ledger, and what each party states before a run; then a checkpoint.
+
+        Args:
+            openings: One for each party; asked one after the other, as each counts its own entries.
+
+        Raises:
+            AgreementError: The ledger knows a newer version of the agreement.
+            LedgerError: A partner's copy is not the beginning of ours.
+        """
+        for other in self._others:
+            other.catch_up(self._own)
+        n_adopted = self._own.standing.n_adopted
+        if n_adopted > len(self._versions):
+            raise AgreementError(
+                f"the ledger has version {n_adopted} of the agreement in force, but the file holds "
+                f"{len(self._versions)} accepted versions; ask a partner for the newest"
+            )
+        for agreement in self._versions[n_adopted:]:
+            self._say(AgreementAdopted(version=agreement.version, agreement=agreement.digest))
+        if self._plan.digest not in self._own.standing.plans:
+            self._say(PlanFiled(plan=self._plan.digest))
+        for opening in openings:
+            entry = opening()
+            if entry is not None:
+                self._record(entry)
+        self.checkpoint()
+
+    def opened(self, session: str, round_index: int, header: str, contributors: Sequence[str]) -> None:
+        """A round begins among these partners; on every disk before its header leaves."""
+        keys = tuple(sorted(self._keys[partner] for partner in contributors))
+        self._say(
+            RoundOpened(
+                plan=self._plan.digest, session=session, round_index=round_index, header=header, contributors=keys
+            )
+        )
+        self._open = (session, round_index, keys)
+
+    def aggregated(self, digest: str) -> None:
+        """The model after a learning round, which is that of its last sum; with a checkpoint."""
+        if self._open is None:
+            raise StoreError("a model changed without a round that the ledger knows of")
+        session, round_index, keys = self._open
+        self._say(RoundAggregated(session=session, round_index=round_index, aggregate=digest, contributors=keys))
+        self._open = None
+        self.checkpoint()
+
+    def refused(self, refusals: Sequence[Refusal]) -> None:
+        """What parties state who refuse."""
+        for refusal in refusals:
+            self._record(refusal.entry)
+
+    def evaluated(self, model: str, results: str, figures: tuple[RecordedFigure, ...]) -> None:
+        """A model's figures, unless these results are on the ledger already."""
+        if results not in self._own.standing.results:
+            self._say(Evaluated(plan=self._plan.digest, model=model, results=results, figures=figures))
+
+    def handed_over(self, what: ResourceKind, content: str, partner: str, agreement: Agreement) -> None:
+        """The coordinator hands a result to a partner; on the ledger before it leaves.
+
+        Raises:
+            RefusedError: The agreement does not allow it.
+        """
+        decide(agreement, {}, partner, Action.DOWNLOAD, self._plan.result(what), self._now()).require()
+        recipient = agreement.active_keys(partner)[0].public.key_id
+        if (content, recipient) not in self._own.standing.handed_over:
+            self._say(Exporting(what=what, content=content, recipient=recipient))
+
+    def checkpoint(self) -> None:
+        """A checkpoint of all entries, cosigned by every partner at hand, in every copy."""
+        held = self._own.checkpoints()
+        if held and held[-1].checkpoint.size == self._own.size:
+            return
+        offered = self._own.propose(self._now())
+        signed = offered.merged(other.cosign(offered, self._own.public) for other in self._others)
+        for witness in (self._own, *self._others):
+            witness.keep(signed)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Whatever ends a run early is on the ledger before the error goes on."""
+        try:
+            yield
+        except RefusedError:
+            self.checkpoint()
+            raise
+        except BaseException as error:
+            self._say(Failed(plan=self._plan.digest, code=_failure(error)))
+            self.checkpoint()
+            raise
+
+    def require_recorded(self, aggregates: Sequence[str]) -> None:
+        """Refuse rounds that were run without the plan or under another.
+
+        Raises:
+            StoreError: One of these digests of models is not on the ledger under this plan.
+        """
+        missing = set(aggregates) - self._own.standing.aggregates.get(self._plan.digest, set())
+        if missing:
+            raise StoreError(
+                f"{len(missing)} rounds in the output folder are not on the ledger under {self._plan.label}: they were "
+                f"run without it; give another --out"
+            )
+
+    def root_after_training(self) -> str:
+        """Root of the ledger as it was after the plan's last round, 64 hexadecimal digits; the same ever after.
+
+        Raises:
+            LedgerError: No round of the plan is on it.
+        """
+        size = self._own.standing.trained.get(self._plan.digest)
+        if size is None:
+            raise LedgerError(f"no round of {self._plan.label} is on the ledger; run it first")
+        return self._own.root_at(size)
+
+    def _say(self, event: Event) -> None:
+        self._record(self._own.state([event], self._now()))
+
+    def _record(self, entry: Entry) -> None:
+        for witness in (self._own, *self._others):
+            witness.take([entry])
+
+
+_FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  # the first that fits
+    ((RoundLostError,), FailureCode.ROUND_LOST),
+    ((HeaderError, RosterError), FailureCode.HEADER_REFUSED),
+    ((UpdateError,), FailureCode.DIVERGED),
+    ((EvidenceError,), FailureCode.MESSAGE_DAMAGED),
+    ((EngineError,), FailureCode.ENGINE_STOPPED),
+    ((MemoryError,), FailureCode.OUT_OF_MEMORY),
+    ((InputError, OSError), FailureCode.STORAGE_FULL),
+)
+
+
+def _failure(error: BaseException) -> FailureCode:
+    return next((code for kinds, code in _FAILURES if isinstance(error, kinds)), FailureCode.INTERRUPTED)
+
+
+class Chronicled:
+    """An engine whose rounds and refusals are on the ledger before their frames go on."""
+
+    def __init__(self, engine: Engine, chronicle: Chronicle, contributors: Sequence[str], *, masked: bool) -> None:
+        """Contributors: partners of a plain round, which has no header to name them."""
+        self._engine = engine
+        self._chronicle = chronicle
+        self._contributors = tuple(contributors)
+        self._masked = masked
+        self._session = secrets.token_hex(32)  # of a plain run; a secure one has its own
+        self._n_plain = 0
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """Names of the partners, in the order of replies."""
+        return self._engine.partners
+
+    def exchange(self, frame: bytes) -> Exchange:
+        """Carry the frame; a header is recorded before it, a refusal before the error.
+
+        Raises:
+            RefusedError: A party refuses; with the reasons of all who do.
+        """
+        self._note(frame)
+        exchange = self._engine.exchange(frame)
+        refusals = [decode_refusal(reply) for reply in exchange.replies if is_refusal(reply)]
+        if refusals:
+            self._chronicle.refused(refusals)
+            raise RefusedError("; ".join(refusal.reason for refusal in refusals))
+        return exchange
+
+    def _note(self, frame: bytes) -> None:
+        if self._masked and not is_learning_frame(frame):
+            header = decode_secure(frame)
+            if isinstance(header, RoundHeader):
+                session, digest = header.session.hex(), header.digest.hex()
+                self._chronicle.opened(session, header.round_index, digest, header.contributors)
+        elif not self._masked and not isinstance(decode(frame), Finish):
+            digest = hashlib.sha256(frame).hexdigest()
+            self._chronicle.opened(self._session, self._n_plain, digest, self._contributors)
+            self._n_plain += 1

@@ -1,0 +1,147 @@
+"""A partner's own copy of the ledger: what it says itself, what it takes from others, what it signs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from pharmonia.base.errors import LedgerError
+from pharmonia.governance.agreement_history import AgreementHistory
+from pharmonia.governance.checkpoint import Checkpoint, SignedCheckpoint, sign_checkpoint
+from pharmonia.governance.checkpoint_views import cosign
+from pharmonia.governance.documents import whole_second
+from pharmonia.governance.events import Event
+from pharmonia.governance.identity import PrivateKey, PublicKey
+from pharmonia.governance.ledger import Entry, decode_entry, sign_entry
+from pharmonia.governance.merkle import frontier_of
+from pharmonia.run.ledgerfile import (
+    CHECKPOINTS,
+    ENTRIES,
+    LedgerFile,
+    StoredHashes,
+    open_ledger,
+    read_checkpoints,
+    read_lines,
+)
+from pharmonia.run.standing import Standing, read_standing
+
+
+class Witness:
+    """One partner, its key and its copy of the ledger; made by `open_witness`.
+
+    Guarantees:
+        a_stranger_s_entry_is_not_taken: Only entries that a key named in the agreement signed.
+        nothing_is_cosigned_unseen: A checkpoint is signed only if our own copy hashes to it.
+    """
+
+    def __init__(
+        self, partner: str, key: PrivateKey, history: AgreementHistory, folder: Path, copy: LedgerFile
+    ) -> None:
+        self.partner = partner
+        self.standing: Standing = read_standing(folder)
+        self._key = key
+        self._folder = folder
+        self._copy = copy
+        named = (key for signed in history.versions for key in signed.agreement.keys)
+        self._known: dict[str, PublicKey] = {key.public.key_id: key.public for key in named}
+
+    @property
+    def public(self) -> PublicKey:
+        """The half of our key that everybody may know."""
+        return self._key.public
+
+    @property
+    def size(self) -> int:
+        """Entries of our copy."""
+        return self._copy.head.tree.size
+
+    def root_at(self, size: int) -> str:
+        """Root of our copy's first entries, 64 hexadecimal digits."""
+        return frontier_of(size, StoredHashes(self._folder)).root.hex()
+
+    def state(self, events: Sequence[Event], at: datetime) -> Entry:
+        """Our next entry, signed; it stands when it comes back with the others' entries."""
+        number = self._copy.head.n_by_key.get(self.public.key_id, 0)
+        ledger = self._copy.head.ledger
+        return sign_entry(ledger=ledger, number=number, at=whole_second(at), events=tuple(events), key=self._key)
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Append entries to our copy; on the disk when this returns.
+
+        Raises:
+            LedgerError: One is not signed by a partner's key, or is not its author's next; none was appended.
+            InputError: The disk is full or cannot be written.
+        """
+        for entry in entries:
+            key = self._known.get(entry.key)
+            if key is None or not entry.is_signed_by(key):
+                raise LedgerError(f"{self.partner}: an entry in the name of {entry.key} is not signed by a partner")
+        self._copy.append(entries)
+        for entry in entries:
+            self.standing.take(entry)
+
+    def propose(self, at: datetime) -> SignedCheckpoint:
+        """A checkpoint of our copy as it is, under our signature."""
+        head, last = self._copy.head, self._copy.last_checkpoint
+        previous = None if last is None else last.checkpoint.digest
+        root = head.tree.root.hex()
+        state = Checkpoint(ledger=head.ledger, size=head.tree.size, root=root, at=whole_second(at), previous=previous)
+        return sign_checkpoint(state, self._key)
+
+    def cosign(self, offered: SignedCheckpoint, coordinator: PublicKey) -> SignedCheckpoint:
+        """The offered checkpoint with our signature.
+
+        Raises:
+            ProofError: It is not the state of our copy, or not signed by the coordinator.
+        """
+        return cosign(offered, self._copy.head.tree, self._copy.head.ledger, coordinator, self._key)
+
+    def keep(self, signed: SignedCheckpoint) -> None:
+        """Append a checkpoint to our copy.
+
+        Raises:
+            LedgerError: It is not the state of our copy, or does not follow on the last.
+        """
+        self._copy.append_checkpoint(signed)
+
+    def catch_up(self, other: "Witness") -> None:
+        """Take what another copy has and ours does not yet.
+
+        Raises:
+            LedgerError: Ours has more entries, or other ones: two histories; names the remedy.
+        """
+        size = self.size
+        if size > other.size or (size and self.root_at(size) != other.root_at(size)):
+            raise LedgerError(
+                f"the ledger's copy of {self.partner} has {size} entries that the copy of {other.partner}, with "
+                f"{other.size}, does not begin with: two histories; keep both and ask the other partners"
+            )
+        lines = list(read_lines(other.entries_file))[size:]
+        if lines:
+            self.take([decode_entry(line.removesuffix(b"\n")) for line in lines])
+        theirs = other.checkpoints()
+        for signed in theirs[len(self.checkpoints()) :]:
+            self.keep(signed)
+
+    @property
+    def entries_file(self) -> Path:
+        """Where our copy's entries are."""
+        return self._folder / ENTRIES
+
+    def checkpoints(self) -> list[SignedCheckpoint]:
+        """All checkpoints of our copy."""
+        path = self._folder / CHECKPOINTS
+        return read_checkpoints(path) if path.exists() else []
+
+
+@contextmanager
+def open_witness(partner: str, key: PrivateKey, history: AgreementHistory, folder: Path) -> Iterator[Witness]:
+    """A partner with its copy of the ledger open, made where there is none, and locked against other writers.
+
+    Raises:
+        LedgerBusyError: Another process writes it.
+        LedgerError: It is damaged.
+        InputError: The folder cannot be written.
+    """
+    with open_ledger(folder, history.versions[0].agreement.digest) as copy:
+        yield Witness(partner, key, history, folder, copy)
