@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pharmonia.base.arrays import Vector, frozen_copy
 from pharmonia.base.errors import MetricError
 
+NO_AGREEMENT = "no agreement: simulation"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_PARTNERS = np.iinfo(np.int16).max
 
@@ -239,6 +240,9 @@ class RunDescription:
     date: str  # passed in; nothing here reads the clock
     machine: str
     digests: tuple[tuple[str, str], ...]  # (name, SHA-256 in 64 hexadecimal digits)
+    agreement: str = NO_AGREEMENT  # or the digest of the version under which the federated arm ran
+    plan: str = ""  # digest of the plan; empty without one
+    ledger: str = ""  # root of the ledger after the last round; empty without a plan
 
     def __post_init__(self) -> None:
         """Refuse missing names, counts below one, repeated seeds and digests that are none."""
@@ -254,3 +258,6 @@ class RunDescription:
         for name, digest in self.digests:
             if not _SHA256.fullmatch(digest):
                 raise MetricError(f"digest of {name} must be 64 hexadecimal digits, got {digest!r}")
+        papers = (self.agreement, self.plan, self.ledger)
+        if papers != (NO_AGREEMENT, "", "") and not all(map(_SHA256.fullmatch, papers)):
+            raise MetricError(f"agreement, plan and ledger are named by digests, all or none, got {papers}")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from enum import StrEnum
 from typing import TypeVar
 
@@ -219,13 +219,18 @@ def _read_run(node: _Node) -> RunDescription:
     plain = {
         field.name: readers[field.type](node.at(field.name))
         for field in fields(RunDescription)
-        if isinstance(field.type, type) and field.type in readers
+        if isinstance(field.type, type) and field.type in readers and _is_due(field, node)
     }
     return RunDescription(
         **plain,  # type: ignore[arg-type]  # each was read as its field's own type
         seeds=tuple(seed.integer() for seed in seeds.items()),
         digests=tuple((name, digests.at(name).text()) for name in digests.keys()),  # noqa: SIM118
     )
+
+
+def _is_due(field: "Field[object]", node: _Node) -> bool:
+    """Whether a field is read: all are, but those that came later and are left out in older results."""
+    return field.default is MISSING or field.name in node.keys()  # noqa: SIM118
 
 
 def _read_figure(node: _Node) -> Figure:

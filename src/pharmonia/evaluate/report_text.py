@@ -15,6 +15,7 @@ from pharmonia.evaluate.wording import (
     ARM_MEANING,
     NO_NUMBER,
     ROWS_MEANING,
+    agreement_sentence,
     cost_sentence,
     data_size,
     headline,
@@ -116,6 +117,7 @@ def render_terminal(report: Report) -> RenderableType:
     if report.costs:
         parts.append(_rich_table("Cost, all partners together", cost_table(report)))
     parts.append(Text(f"Sums. {sums_sentence(report)}"))
+    parts.append(Text(f"Agreement. {agreement_sentence(report.description)}"))
     return Group(*parts)
 
 

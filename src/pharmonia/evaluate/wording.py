@@ -2,7 +2,7 @@
 
 from pharmonia.evaluate.gain import Comparison, Estimate, Figure, TestRows, Undefined, Verdict
 from pharmonia.evaluate.metrics import Metric
-from pharmonia.evaluate.outcome import Arm, Cost, RunDescription
+from pharmonia.evaluate.outcome import NO_AGREEMENT, Arm, Cost, RunDescription
 from pharmonia.evaluate.report import Report
 
 NO_NUMBER = "\N{EN DASH}"
@@ -120,6 +120,17 @@ def sums_sentence(report: Report) -> str:
     )
 
 
+def agreement_sentence(description: RunDescription) -> str:
+    """Under which agreement and plan the federated arm ran, and where the ledger stood; or that it was a simulation."""
+    d = description
+    if d.agreement == NO_AGREEMENT:
+        return f"{d.agreement[0].upper()}{d.agreement[1:]}."
+    return (
+        f"The federated arm ran under agreement {d.agreement} and plan {d.plan}; after its last round the ledger had "
+        f"the root {d.ledger}."
+    )
+
+
 def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
     """(heading, text) pairs that a reader needs to judge and to repeat the comparison."""
     d, n_resamples = report.description, report.n_resamples
@@ -144,6 +155,7 @@ def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
             "without a better validation error and keeps its best model.",
         ),
         ("Sums", sums_sentence(report)),
+        ("Agreement", agreement_sentence(d)),
         ("Seeds", f"{', '.join(map(str, d.seeds))}; the figures are {many}."),
         (
             "Best alternative",
