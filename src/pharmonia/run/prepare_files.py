@@ -114,7 +114,7 @@ def write_prepared(
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir(mode=0o700, parents=True)
         for name, array in arrays_of(prepared).items():
             np.save(partial / f"{name}.npy", array, allow_pickle=False)
         (partial / TASKS).write_bytes(encode_tasks(prepared.tasks))
