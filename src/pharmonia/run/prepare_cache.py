@@ -59,7 +59,7 @@ class StructureCache:
         except sqlite3.DatabaseError as error:
             raise self._damaged(str(error)) from error
         for key, payload in found.items():
-            if _check(key, payload[_CHECK_BYTES:]) != payload[:_CHECK_BYTES]:
+            if not isinstance(payload, bytes) or _check(key, payload[_CHECK_BYTES:]) != payload[:_CHECK_BYTES]:
                 raise self._damaged("a payload is not the one that was written")
         return {key: payload[_CHECK_BYTES:] for key, payload in found.items()}
 

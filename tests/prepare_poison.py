@@ -1,0 +1,11 @@
+"""Work that some texts end the process of; imports nothing, so that processes start quickly."""
+
+import os
+from collections.abc import Sequence
+
+
+def shout(texts: Sequence[str]) -> list[bytes]:
+    """Each text in capitals; "poison" kills."""
+    if "poison" in texts:
+        os._exit(17)
+    return [text.upper().encode() for text in texts]
