@@ -381,7 +381,7 @@ def test_a_partner_with_fewer_compounds_than_steps_says_so() -> None:
 def test_a_diverged_gradient_is_refused_and_never_leaves() -> None:
     learner = one_learner()
     shared = start([learner], PLAIN, FEDSGD)
-    with pytest.raises(UpdateError, match="not finite|must be finite"):
+    with pytest.raises(UpdateError, match=r"not finite|must be finite"):
         learner.contribute(broadcast(np.full_like(shared, np.nan), 0, step=1, n_steps=2))
 
 
