@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from typing import cast
@@ -13,6 +14,8 @@ from pharmonia import __version__
 from pharmonia.base.canonical import Json, digest_json
 from pharmonia.base.errors import StoreError
 from pharmonia.bench.arms import ArmJob, Job, JobResult, SharedOut, share_out
+from pharmonia.bench.charter import read_papers
+from pharmonia.bench.delivery import federated_job, warrant_of
 from pharmonia.bench.pool import run_jobs
 from pharmonia.bench.progress import Progress, Tracker
 from pharmonia.bench.settings import ComparisonSettings
@@ -49,8 +52,12 @@ def compare(
 
     Raises:
         PharmoniaError: The data set, partition or split is not to be had as asked.
+        RefusedError: A partner, its policy or the agreement forbids the federated run; the ledger says so.
         KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
+    mandate = workplace.performance.mandate
+    if mandate is not None:
+        read_papers(mandate, settings, now)
     for seed in settings.seeds:  # refuse what cannot be shared out before anything trains
         share_out(settings, seed)
     workplace.place.open()
@@ -75,6 +82,9 @@ def compare(
     pooled = next(job for job in jobs if job.arm is Arm.POOLED)
     n_params = _model(results[pooled]).parameters.size
     description = _describe(settings, n_params=n_params, command=command, now=now)
+    if mandate is not None:
+        warrant = warrant_of(mandate, settings, _model(results[federated_job(settings)]))
+        description = replace(description, agreement=warrant.agreement, plan=warrant.plan, ledger=warrant.ledger)
     return build_report(outcomes, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
 
 

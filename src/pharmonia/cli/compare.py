@@ -3,75 +3,58 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from pharmonia.base.errors import InterruptedRunError, UnknownNameError
+from pharmonia.base.errors import InterruptedRunError, OptionError
 from pharmonia.cli.progress import progress_bar
+from pharmonia.cli.training import (
+    MEASURED,
+    AggregationName,
+    BatchSize,
+    Dataset,
+    LearningRate,
+    LocalEpochs,
+    MethodName,
+    ModelName,
+    NormName,
+    OptimiserName,
+    Partition,
+    Patience,
+    Rounds,
+    Split,
+    settings_of,
+)
 
 if TYPE_CHECKING:
-    from pharmonia.bench.settings import ComparisonSettings
+    from pharmonia.run.mandate import Mandate
 
-ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
-MEASURED = "Data and partners"
-TRAINING = "Training"
 RUNNING = "Running"
+CONSORTIUM = "Under a plan: all four of these, or none"
 
 
 def compare(
-    dataset: Annotated[str, typer.Argument(help="A data set's name; `pharmonia data list` shows them.")],
+    dataset: Dataset,
     partners: Annotated[int, typer.Option(help="Number of partners, at least 2.", rich_help_panel=MEASURED)] = 4,
-    partition: Annotated[
-        str,
-        typer.Option(
-            help="Between partners: iid, target, compound, scaffold, family, diffused-target:VARIANCE, "
-            "diffused-compound:VARIANCE, size-skew:RATIO, dirichlet:ALPHA or weak:SHARE.",
-            rich_help_panel=MEASURED,
-        ),
-    ] = "target",
-    split: Annotated[
-        str,
-        typer.Option(
-            help="What is tested on: random, published, cold-target, cold-compound, cold-scaffold or cold-both.",
-            rich_help_panel=MEASURED,
-        ),
-    ] = "random",
+    partition: Partition = "target",
+    split: Split = "random",
     seeds: Annotated[
         int, typer.Option(help="Repetitions, each with its own partition and split.", rich_help_panel=MEASURED)
     ] = 1,
-    model: Annotated[
-        str,
-        typer.Option(help="gin, gcn, gat, gat-gcn, deepdta, ligand-only or target-only.", rich_help_panel=TRAINING),
-    ] = "gin",
-    norm: Annotated[str, typer.Option(help="In the network: batch or layer.", rich_help_panel=TRAINING)] = "batch",
-    optimiser: Annotated[str, typer.Option(help="adam or sgd.", rich_help_panel=TRAINING)] = "adam",
-    learning_rate: Annotated[float, typer.Option(help="Step size.", rich_help_panel=TRAINING)] = 5e-4,
-    batch_size: Annotated[int, typer.Option(help="Rows per step.", rich_help_panel=TRAINING)] = 128,
-    local_epochs: Annotated[int, typer.Option(help="Passes per round.", rich_help_panel=TRAINING)] = 1,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="fedavg, fedsgd, fedprox[:mu], fedadam[:rate], fedyogi[:rate], fedadagrad[:rate] or scaffold; "
-            "then +private-norms, +private-head, +equal or +validation.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = "fedavg",
-    aggregation: Annotated[
-        str,
-        typer.Option(
-            help="secure: only sums leave a partner. plain: for research, updates do.", rich_help_panel=TRAINING
-        ),
-    ] = "secure",
-    rounds: Annotated[int, typer.Option(help="Rounds at most.", rich_help_panel=TRAINING)] = 60,
-    patience: Annotated[
-        int, typer.Option(help="Stop after so many rounds without a better validation error.", rich_help_panel=TRAINING)
-    ] = 60,
+    model: ModelName = "gin",
+    norm: NormName = "batch",
+    optimiser: OptimiserName = "adam",
+    learning_rate: LearningRate = 5e-4,
+    batch_size: BatchSize = 128,
+    local_epochs: LocalEpochs = 1,
+    method: MethodName = "fedavg",
+    aggregation: AggregationName = "secure",
+    rounds: Rounds = 60,
+    patience: Patience = 60,
     out: Annotated[Path, typer.Option(help="Directory for report, results and runs.", rich_help_panel=RUNNING)] = Path(
         "pharmonia-out"
     ),
@@ -93,6 +76,21 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel=RUNNING)
     ] = False,
+    plan: Annotated[Path | None, typer.Option(help="The plan, approved.", rich_help_panel=CONSORTIUM)] = None,
+    agreement: Annotated[
+        Path | None, typer.Option(help="The agreement, or its consortium's folder.", rich_help_panel=CONSORTIUM)
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Directory of the ledger: a copy for each partner.", rich_help_panel=CONSORTIUM)
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with PARTNER/PARTNER.key, its .commitment and PARTNER/policy.json of each partner; in one "
+            "place only because this simulates.",
+            rich_help_panel=CONSORTIUM,
+        ),
+    ] = None,
 ) -> None:
     """Train alone, federated and pooled on DATASET, and report who gains.
 
@@ -101,12 +99,13 @@ def compare(
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
+    from pharmonia.bench.delivery import hand_over  # noqa: PLC0415
     from pharmonia.bench.output import write_outputs  # noqa: PLC0415
     from pharmonia.bench.workplace import Workplace, default_place  # noqa: PLC0415
     from pharmonia.evaluate.report_text import render_terminal  # noqa: PLC0415
     from pharmonia.run.records import Performance  # noqa: PLC0415
 
-    settings = _settings(
+    settings = settings_of(
         dataset,
         n_partners=partners,
         partition=partition,
@@ -124,11 +123,12 @@ def compare(
         aggregation=aggregation,
         schedule={"rounds": rounds, "patience": patience},
     )
+    mandate = _mandate(plan, agreement, ledger, keys)
     place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
     workplace = Workplace(
         place=place,
         n_workers=os.cpu_count() or 1 if workers is None else workers,
-        performance=Performance(transcripts=transcript),
+        performance=Performance(transcripts=transcript, mandate=mandate),
     )
     try:
         with progress_bar("Training") as on_progress:
@@ -138,55 +138,24 @@ def compare(
     except KeyboardInterrupt as interrupt:
         raise InterruptedRunError("interrupted; finished rounds are kept, the same command resumes") from interrupt
     written = write_outputs(report, out)
+    delivered = None if mandate is None else hand_over(mandate, settings, workplace, written.results, out)
     if as_json:
         typer.echo(written.results.read_text(encoding="utf-8"))
         return
     Console().print(render_terminal(report))
     typer.echo(f"\nReport: {written.html}\nResults: {written.results}")
+    if delivered is not None:
+        typer.echo(f"Model: {delivered}\nLedger: {ledger}")
 
 
-def _settings(
-    dataset: str,
-    *,
-    n_partners: int,
-    partition: str,
-    split: str,
-    n_seeds: int,
-    local: Mapping[str, Any],
-    method: str,
-    aggregation: str,
-    schedule: Mapping[str, int],
-) -> "ComparisonSettings":
-    from pharmonia.bench.scenario import Scenario  # noqa: PLC0415
-    from pharmonia.bench.settings import ComparisonSettings  # noqa: PLC0415
-    from pharmonia.data.splits import SplitKind  # noqa: PLC0415
-    from pharmonia.learn.algorithms import Schedule  # noqa: PLC0415
-    from pharmonia.learn.settings import Aggregation, LocalSettings, Method, Optimiser  # noqa: PLC0415
-    from pharmonia.nn.choices import Model, Norm  # noqa: PLC0415
+def _mandate(plan: Path | None, agreement: Path | None, ledger: Path | None, keys: Path | None) -> "Mandate | None":
+    from pharmonia.run.mandate import Mandate  # noqa: PLC0415
 
-    chosen = {
-        "model": _choice(Model, "model", local["model"]),
-        "norm": _choice(Norm, "norm", local["norm"]),
-        "optimiser": _choice(Optimiser, "optimiser", local["optimiser"]),
-    }
-    return ComparisonSettings(
-        dataset=dataset,
-        n_partners=n_partners,
-        scenario=Scenario.parse(partition),
-        split=_choice(SplitKind, "split", split),
-        seeds=tuple(range(n_seeds)),
-        local=LocalSettings(**{**local, **chosen}),
-        method=Method.parse(method),
-        aggregation=_choice(Aggregation, "aggregation", aggregation),
-        schedule=Schedule(**schedule),
-    )
-
-
-def _choice(kind: type[ChoiceT], option: str, given: str) -> ChoiceT:
-    try:
-        return kind(given)
-    except ValueError as error:
-        raise UnknownNameError(f"--{option} must be one of {', '.join(kind)}; got {given!r}") from error
+    if plan and agreement and ledger and keys:
+        return Mandate(plan=plan, agreement=agreement, ledger=ledger, keys=keys)
+    if plan or agreement or ledger or keys:
+        raise OptionError("a run under a plan takes --plan, --agreement, --ledger and --keys; give all four or none")
+    return None
 
 
 def _command_line() -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pharmonia import __version__
 from pharmonia.base.errors import MissingExtraError, PharmoniaError
-from pharmonia.cli import audit, bench, compare, consortium, data, keys, prepare, verify
+from pharmonia.cli import audit, bench, compare, consortium, data, keys, ledger, plan, policy, prepare, verify
 
 _TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
 
@@ -25,6 +25,9 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(keys.app, name="keys")
 app.add_typer(consortium.app, name="consortium")
+app.add_typer(policy.app, name="policy")
+app.add_typer(plan.app, name="plan")
+app.add_typer(ledger.app, name="ledger")
 app.command("compare")(compare.compare)
 app.command("audit")(audit.audit)
 app.command("verify")(verify.verify)
