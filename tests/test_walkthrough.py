@@ -50,20 +50,19 @@ class Walk:
         arguments = shlex.split(line.removesuffix("&"))
         if arguments[0] != "pharmonia":
             return subprocess.run(arguments, cwd=self.folder, check=False).returncode
-        if arguments[1] == "compare":
-            return self._compare(arguments[1:], in_background=line.endswith("&"))
+        if line.endswith("&"):
+            return self._begin(arguments[1:])
         result = CliRunner().invoke(app, arguments[1:])
         code = result.exception.exit_code if isinstance(result.exception, PharmoniaError) else result.exit_code
         self.said.append((line, f"{result.output}{result.exception or ''}"))
         return code
 
-    def _compare(self, arguments: list[str], *, in_background: bool) -> int:
+    def _begin(self, arguments: list[str]) -> int:
+        """Start a run behind, and go on when its first round is on the ledger."""
         process = subprocess.Popen(
             [*COMMAND, *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.behind = process
-        if not in_background:
-            return self._wait()
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             if any(isinstance(event, RoundAggregated) for event in events(self.folder / "ledger" / "acme")):
@@ -74,7 +73,7 @@ class Walk:
     def _wait(self) -> int:
         assert self.behind is not None
         output, _ = self.behind.communicate(timeout=240)
-        self.said.append(("compare", " ".join(output.split())))
+        self.said.append(("pharmonia compare", " ".join(output.split())))
         return self.behind.returncode
 
     def of(self, start: str) -> list[str]:
@@ -108,7 +107,7 @@ def test_every_line_of_the_page_ends_as_it_says(walk: Walk) -> None:
 
 
 def test_a_refusal_names_document_reason_and_remedy(walk: Walk) -> None:
-    changed, other, plain, revoked, _ = walk.of("compare")
+    changed, other, plain, revoked, _ = walk.of("pharmonia compare")
     assert "plan kinases, version 1" in changed
     assert all(f"{name} refuses" in changed for name in COPIES)
     assert "has rounds 3, this command 9" in other

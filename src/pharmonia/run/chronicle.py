@@ -149,9 +149,10 @@ class Chronicle:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Whatever ends a run early is on the ledger before the error goes on."""
+        """Whatever ends a run is under a checkpoint, and on the ledger before the error goes on."""
         try:
             yield
+            self.checkpoint()
         except RefusedError:
             self.checkpoint()
             raise
