@@ -21,6 +21,12 @@ COMMANDS = (
     *(("keys", name) for name in ("create", "show", "rotate")),
     ("consortium",),
     *(("consortium", name) for name in ("init", "invite", "join", "amend", "sign", "show", "diff")),
+    ("policy",),
+    *(("policy", name) for name in ("open", "grant", "revoke", "show")),
+    ("plan",),
+    *(("plan", name) for name in ("new", "approve", "show", "check")),
+    ("ledger",),
+    *(("ledger", name) for name in ("show", "cosign", "prove")),
     ("verify",),
 )
 WIDTH = "100"
