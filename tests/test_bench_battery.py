@@ -27,6 +27,7 @@ from pharmonia.evaluate.battery_csv import CURVES_FILE, outcomes_from_csv
 from pharmonia.evaluate.outcome import Arm
 from pharmonia.run.arrayfile import read_arrays
 from pharmonia.run.cache import describe
+from pharmonia.run.datasets import load
 from pharmonia.run.records import Performance
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -54,7 +55,6 @@ arms = ["alone", "ensemble", "ensemble-weighted", "distilled", "federated", "poo
 def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """A data set of 160 rows under the name `small`."""
     encoded = small_encoded()
-    load = arms.load
     monkeypatch.setattr(arms, "load", lambda name: encoded if name == "small" else load(name))
     monkeypatch.setattr("pharmonia.bench.battery_output.describe", lambda _: describe("kiba-sample"))
     arms._loaded.cache_clear()

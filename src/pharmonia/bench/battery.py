@@ -124,7 +124,7 @@ class Battery:
         """What must be done once each: first what stands by itself, then what needs the first; cell by cell."""
         jobs = list(dict.fromkeys(job for cell in self.cells for job in cell.jobs().values()))
         second: list[Job] = [job for job in jobs if isinstance(job, DistilledJob)]
-        first = [job for job in jobs if not isinstance(job, DistilledJob)]
+        first: list[Job] = [job for job in jobs if not isinstance(job, DistilledJob)]
         return first, second
 
 
