@@ -17,6 +17,8 @@ from pharmonia.chem.ecfp_matrix import CsrMatrix, EcfpSettings, permute_columns,
 from pharmonia.chem.folds import fold_scaffold
 from pharmonia.chem.folds_settings import AcyclicRule, FoldMethod, FoldSettings, fold_label, folds_of
 from pharmonia.chem.keyed import KEY_BYTES, PreparationKey
+from pharmonia.chem.reference_structures import reference_structures
+from pharmonia.data.interactions import EncodedInteractions
 
 KEY = PreparationKey(secret=bytes(range(KEY_BYTES)))
 OTHER = PreparationKey(secret=bytes(KEY_BYTES))
@@ -123,7 +125,22 @@ def test_a_fold_is_the_scaled_start_of_the_hash() -> None:
 def test_columns_are_rdkits_hashed_environments(smiles: str) -> None:
     with rdBase.BlockLogs():
         plain = rdMolDescriptors.GetHashedMorganFingerprint(Chem.MolFromSmiles(smiles), 3, 32_000).GetNonzeroElements()
-    assert Ecfp(EcfpSettings()).columns_of(smiles).tolist() == sorted(plain)
+    assert Ecfp(EcfpSettings()).columns(Chem.MolFromSmiles(smiles)).tolist() == sorted(plain)
+    assert Ecfp(EcfpSettings()).columns_of(Chem.CanonSmiles(smiles)).tolist() == sorted(plain)  # type: ignore[no-untyped-call]
+
+
+def test_reading_rdkits_smiles_unsanitised_changes_no_column(kiba_sample: EncodedInteractions) -> None:
+    ecfp = Ecfp(EcfpSettings())
+    with rdBase.BlockLogs():
+        read = [Chem.MolFromSmiles(text) for text in (*kiba_sample.interactions.smiles, *reference_structures()[::3])]
+    for parsed in filter(None, read):
+        form = Chem.MolToSmiles(parsed)
+        assert ecfp.columns_of(form).tolist() == ecfp.columns(Chem.MolFromSmiles(form)).tolist()
+
+
+def test_a_text_that_is_no_molecule_has_no_columns() -> None:
+    with pytest.raises(CompoundError):
+        Ecfp(EcfpSettings()).columns_of("CC(")
 
 
 def test_keyed_fingerprints_equal_permuting_bit_by_bit() -> None:

@@ -50,9 +50,9 @@ class StructurePool:
                     yield start, self._carefully(work, chunk)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, each after the chunk that it has."""
         if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor.shutdown(cancel_futures=True)
             self._executor = None
 
     def _submit(self, work: Work, chunk: Sequence[str]) -> Future[list[bytes]]:
