@@ -16,7 +16,14 @@ from pharmonia.data.tasks import TaskKind as DataKind
 from pharmonia.learn.contributions import Contribution, federated_average, unpack
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.multitask import MultitaskLearner
-from pharmonia.learn.multitask_data import PartnerTasks, partner_tasks, rows_of, scattered, task_places
+from pharmonia.learn.multitask_data import (
+    PartnerTasks,
+    partner_tasks,
+    predict_labels,
+    rows_of,
+    scattered,
+    task_places,
+)
 from pharmonia.learn.multitask_network import (
     initial_parameters,
     local_network,
@@ -394,7 +401,7 @@ def test_the_validation_error_is_a_mean_over_tasks() -> None:
     totals = unpack(learner.contribute(broadcast(shared, 0, train=False)).values.astype(np.float64), 1).totals
     network = trained_network(PLAIN, data.places.sizes, shared, learner.best_private_part)
     chosen = part.in_folds((1,))
-    predicted = scattered(data.places, part, chosen, network.predict_pairs(data.valid.bits, data.valid.labels))
+    predicted = predict_labels(network, part, data.places, chosen)
     error, n_tasks = 0.0, 0
     for index, one in enumerate(part.tasks):
         mine = part.labels.task[chosen] == index

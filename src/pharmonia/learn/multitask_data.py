@@ -13,6 +13,7 @@ from pharmonia.data.tasks import PreparedTasks
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.nn.heads import LabelRows
 from pharmonia.nn.heads_names import HeadName, TaskKind
+from pharmonia.nn.multitask import MultitaskNetwork
 from pharmonia.nn.sparse import BitRows
 
 Indices = npt.NDArray[np.int64]
@@ -196,3 +197,18 @@ def scattered(
     for name, values in found.items():
         result[places.tasks_of(name)[prepared.labels.task[chosen]]] = values
     return result
+
+
+def predict_labels(
+    network: MultitaskNetwork, prepared: PreparedTasks, places: TaskPlaces, chosen: Indices
+) -> npt.NDArray[np.float32]:
+    """(n_chosen,) what a network predicts for labelled pairs: probabilities, or values in the unit of the assay.
+
+    Args:
+        network: With the partner's heads in it.
+        prepared: The partner's data.
+        places: Of its tasks.
+        chosen: Indices of labels, ascending.
+    """
+    rows = rows_of(prepared, places, chosen)
+    return scattered(places, prepared, chosen, network.predict_pairs(rows.bits, rows.labels))
