@@ -188,6 +188,39 @@ def test_plain_tables_come_to_what_tuners_tables_come_to(tmp_path: Path, structu
             assert (out / "prepared" / f"{name}.npy").read_bytes() == tuner
 
 
+def test_columns_of_numbers_flags_and_categories_are_taken_as_text(tmp_path: Path, structures: Path) -> None:
+    run(tmp_path / "csv", tuner_tables(tmp_path / "csv"), structures)
+    n = len(SMILES)
+    t0 = {"input_assay_id": [7], "assay_type": ["OTHER"], "is_binary": [False], "expert_threshold_1": [6.0]}
+    t1 = {"input_compound_id": list(range(n)), "input_assay_id": [7] * n, "standard_value": values(SMILES)}
+    categories = pa.array(range(n)).dictionary_encode()
+    tables = {
+        "T0": pa.table(t0),
+        "T1": pa.table(t1),
+        "T2": pa.table({"input_compound_id": categories, "smiles": SMILES}),
+    }
+    for name, table in tables.items():
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    report = run(tmp_path, tuple(tmp_path / f"{name}.parquet" for name in tables), structures)
+    assert report.n_rejected == 0
+    one, two = (open_prepared(place / "prepared") for place in (tmp_path, tmp_path / "csv"))
+    np.testing.assert_array_equal(one.labels.value, two.labels.value)
+    pq.write_table(pa.table({"input_compound_id": [[1]] * n, "smiles": SMILES}), tmp_path / "T2.parquet")
+    with pytest.raises(DataFileError, match="input_compound_id"):
+        prepare(
+            replace(plan(tmp_path, tuple(tmp_path / f"{name}.parquet" for name in tables), structures), again=True),
+            no_progress,
+        )
+
+
+def test_tables_without_an_assay_or_a_compound_are_told_not_crashed_on(tmp_path: Path, structures: Path) -> None:
+    t0, t1, t2 = tuner_tables(tmp_path)
+    t0.write_text("input_assay_id,assay_type\nkinase,nonsense\n", encoding="utf-8")
+    assert run(tmp_path, (t0, t1, t2), structures).rejected == {"T1.csv: unknown-assay": 105, "T0.csv: unknown-word": 1}
+    empty = tuner_tables(tmp_path / "empty", ())
+    assert run(tmp_path / "empty", empty, structures).counts.rows == 0
+
+
 def test_bad_rows_are_listed_and_the_rest_is_prepared(tmp_path: Path, structures: Path) -> None:
     t0, t1, t2 = tuner_tables(tmp_path)
     with t1.open("a", encoding="utf-8") as file:

@@ -49,9 +49,18 @@ class SourceTable:
             raise DataFileError(f"{self.name}: {self.columns.num_rows} rows have {self.rows.size} numbers")
 
     def column(self, name: str) -> pa.Array:
-        """One column in one piece."""
+        """One column in one piece, as text unless it holds numbers in `standard_value`."""
         whole = self.columns[name].combine_chunks()
-        return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+        if pa.types.is_dictionary(whole.type) and not _is_text(whole.type.value_type):
+            whole = whole.dictionary_decode()
+        if pa.types.is_dictionary(whole.type) or _is_text(whole.type) or (name == VALUE and _is_number(whole.type)):
+            return whole
+        try:
+            return whole.cast(pa.string())
+        except pa.ArrowException as error:
+            raise DataFileError(
+                f"{self.name}: the column {name!r} is of {whole.type}, not of text or numbers"
+            ) from error
 
     def has(self, name: str) -> bool:
         """Whether there is such a column."""
@@ -191,6 +200,16 @@ def _wide(table: SourceTable, ids: pa.Array, endpoint: str) -> SourceTable:
     name = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows.size, dtype=np.int32)), pa.array([endpoint]))
     columns = {COMPOUND_ID: ids.take(chosen), ASSAY_ID: name, VALUE: cells.take(chosen)}
     return SourceTable(name=table.name, columns=pa.table(columns), rows=table.rows[rows])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    checks = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return any(check(kind) for check in checks)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _is_measured(cell: object) -> bool:
