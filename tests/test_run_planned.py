@@ -196,10 +196,9 @@ def test_a_resumed_run_goes_on_in_the_same_ledger_and_ends_the_same(tmp_path: Pa
 def test_going_on_without_leave_shows_in_the_ledger(tmp_path: Path) -> None:
     """A coordinator that opens a round after a revocation signs its own conviction."""
     place = house(tmp_path)
-    place.revoke("acme")
     with place.at_work() as charter:
         with pytest.raises(RefusedError):
-            train(tmp_path, charter)
+            train(tmp_path, charter, on_round=lambda record: place.revoke("acme"))
         assert Revoked in kinds(place)
         charter.chronicle.opened("ab" * 32, 0, "cd" * 32, OWNERS)
         charter.chronicle.checkpoint()
@@ -214,6 +213,29 @@ def test_nothing_is_contributed_in_the_clear_where_the_plan_asks_for_sums(
         train(tmp_path, charter, aggregation=Aggregation.PLAIN)
     assert watched.n_used == 0
     assert events(place)[-1] == PlanRefused(plan=place.signed.plan.digest, code=RefusalCode.PLAIN_AGGREGATION)
+
+
+def test_a_party_without_leave_does_not_state_its_approval(tmp_path: Path) -> None:
+    place = house(tmp_path)
+    place.revoke("acme")
+    with place.at_work() as charter, pytest.raises(RefusedError, match="acme refuses"):
+        train(tmp_path, charter)
+    key = key_of("acme").public.key_id
+    entries = [decode_entry(line[:-1]) for line in read_lines(place.copy_of("acme") / ENTRIES)]
+    said = [event for entry in entries if entry.key == key for event in entry.events]
+    assert [type(event) for event in said] == [PolicyChanged, PlanRefused]
+
+
+def test_nothing_is_handed_over_after_a_revocation(tmp_path: Path) -> None:
+    place = house(tmp_path)
+    with place.at_work() as charter:
+        train(tmp_path, charter)
+        charter.require_leave()
+        place.revoke("cygnus")
+        with pytest.raises(RefusedError, match="cygnus refuses"):
+            charter.require_leave()
+    assert kinds(place)[-1] is PlanRefused
+    assert place.verify().failed == ()
 
 
 def test_a_failure_is_on_the_ledger(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pharmonia.base.errors import AgreementError
+from pharmonia.base.errors import AgreementError, RefusedError
 from pharmonia.bench.arms import SharedOut
 from pharmonia.bench.planned import partner_digest, require_planned
 from pharmonia.bench.settings import ComparisonSettings
@@ -20,6 +20,7 @@ from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.keyfiles import read_commitment_key, read_key
 from pharmonia.run.mandate import Mandate
 from pharmonia.run.permit import Papers, Permit
+from pharmonia.run.refusals import decode_refusal
 from pharmonia.run.witness import Witness, open_witness
 
 
@@ -53,6 +54,20 @@ class Charter:
     agreement: Agreement
     seats: tuple[Seat, ...]
     chronicle: Chronicle
+
+    def require_leave(self) -> None:
+        """Ask every data owner before a result is handed over; its model is masked sums, if the plan asks for those.
+
+        Raises:
+            RefusedError: One has taken its leave back; the ledger says so.
+        """
+        masks = self.plan.requires_secure_sums
+        frames = [seat.permit.refusal(masks=masks) for seat in self.seats]
+        refusals = [decode_refusal(frame) for frame in frames if frame is not None]
+        if refusals:
+            self.chronicle.refused(refusals)
+            self.chronicle.checkpoint()
+            raise RefusedError("; ".join(refusal.reason for refusal in refusals))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

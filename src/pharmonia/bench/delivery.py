@@ -1,9 +1,9 @@
 """What follows on a run under a plan: its figures go on the ledger, and its results to whom the plan names."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pharmonia.base.canonical import digest_file
 from pharmonia.base.errors import InputError
 from pharmonia.bench.arms import ArmJob, run_id_of, share_out
 from pharmonia.bench.charter import charter_of, clock
@@ -64,24 +64,29 @@ def hand_over(mandate: Mandate, settings: ComparisonSettings, workplace: Workpla
         out: Where the delivered model goes.
 
     Raises:
-        RefusedError: The agreement does not let somebody have what the plan gives it.
+        RefusedError: A data owner has taken its leave back, or the agreement does not let somebody have what the plan
+            gives it; nothing is handed over.
         InputError: A file cannot be read or written.
     """
     job = federated_job(settings)
-    kept = workplace.place.open().folder(run_id_of(job)) / MODEL_FILE
-    delivered = out / MODEL_FILE
     try:
         content = results.read_bytes()
-        write_whole(delivered, kept.read_bytes())
+        kept = (workplace.place.open().folder(run_id_of(job)) / MODEL_FILE).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
-    digests = {ResourceKind.SHARED_TRUNK: digest_file(delivered), ResourceKind.REPORT: digest_file(results)}
+    digests = {
+        ResourceKind.SHARED_TRUNK: hashlib.sha256(kept).hexdigest(),
+        ResourceKind.REPORT: hashlib.sha256(content).hexdigest(),
+    }
     with charter_of(mandate, settings, share_out(settings, job.seed), clock) as charter:
         chronicle, plan = charter.chronicle, charter.plan
+        charter.require_leave()
         model, report = digests[ResourceKind.SHARED_TRUNK], digests[ResourceKind.REPORT]
         chronicle.evaluated(model, report, figures_of(content))
         for delivery in plan.deliveries:
             for partner in delivery.partners:
                 chronicle.handed_over(delivery.what, digests[delivery.what], partner, charter.agreement)
         chronicle.checkpoint()
+    delivered = out / MODEL_FILE
+    write_whole(delivered, kept)  # last: what is handed over is on the ledger
     return delivered

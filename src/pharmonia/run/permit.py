@@ -38,6 +38,14 @@ class Papers:
     policy: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contents:
+    """What the papers say at one look, so that a decision is about the bytes that it was made from."""
+
+    agreement: bytes
+    policy: bytes
+
+
 class Permit:
     """One data owner's leave to take part in a plan.
 
@@ -65,7 +73,7 @@ class Permit:
         self._now = now
         self._history: AgreementHistory | None = None
         self._policy: SignedPolicy | None = None
-        self._last: tuple[bytes, bytes, datetime, bool, Decision] | None = None
+        self._last: tuple[_Contents, datetime, bool, Decision] | None = None
 
     @property
     def witness(self) -> Witness:
@@ -73,19 +81,23 @@ class Permit:
         return self._witness
 
     def opening(self) -> Entry | None:
-        """What we state before a run: our approval and our policy, where the ledger does not say so yet."""
+        """What we state before a run, where the ledger does not say so yet: our approval, if it stands, and our policy."""
         plan, key_id, standing = self._signed.plan, self._witness.public.key_id, self._witness.standing
         events: list[Event] = []
+        now = whole_second(self._now())
         try:
-            agreement, policy = self._agreement(), self._own_policy()
-            approved = self._signed.approved_by(agreement, self._now())
+            contents = self._contents()
+            agreement = self._agreement(contents, now)
+            policy = self._own_policy(contents, agreement, now)
+            approved = self._signed.approved_by(agreement, now)
         except (InputError, DocumentError, AgreementError):
             return None  # the refusal that comes with the first frame says why
-        if self._witness.partner in approved and (key_id, plan.digest) not in standing.approvals:
+        stands = self._witness.partner in approved and isinstance(self.check(masks=True), Allowed)
+        if stands and (key_id, plan.digest) not in standing.approvals:
             events.append(PlanApproved(plan=plan.digest))
         if standing.policies.get(key_id) != policy.digest:
             events.append(PolicyChanged(policy=policy.digest))
-        return self._witness.state(events, self._now()) if events else None
+        return self._witness.state(events, now) if events else None
 
     def refusal(self, *, masks: bool) -> bytes | None:
         """The frame with which to refuse whatever was asked; None if we may answer.
@@ -104,22 +116,26 @@ class Permit:
         """Whether we may take part now, under the papers as they lie there."""
         now = whole_second(self._now())
         try:
-            content = read_document(agreement_file(self._papers.agreement)), read_document(self._papers.policy)
+            contents = self._contents()
         except InputError as error:
             return self._refused(RefusalCode.NOT_GRANTED, str(error), "put the file back")
-        if self._last is None or self._last[:4] != (*content, now, masks):
-            self._last = (*content, now, masks, self._decide(now, masks=masks))
-        return self._last[4]
+        if self._last is None or self._last[:3] != (contents, now, masks):
+            self._last = (contents, now, masks, self._decide(contents, now, masks=masks))
+        return self._last[3]
 
-    def _decide(self, now: datetime, *, masks: bool) -> Decision:
+    def _contents(self) -> _Contents:
+        papers = self._papers
+        return _Contents(agreement=read_document(agreement_file(papers.agreement)), policy=read_document(papers.policy))
+
+    def _decide(self, contents: _Contents, now: datetime, *, masks: bool) -> Decision:
         try:
-            agreement = self._agreement()
+            agreement = self._agreement(contents, now)
         except (DocumentError, TermsError, InputError) as error:
             return self._refused(RefusalCode.OTHER_AGREEMENT, str(error), "restore your copy of the agreement")
         except AgreementError as error:
             return self._refused(RefusalCode.AGREEMENT_ENDED, str(error), "amend it to go on")
         try:
-            policy = self._own_policy()
+            policy = self._own_policy(contents, agreement, now)
         except (DocumentError, TermsError, AgreementError, InputError) as error:
             return self._refused(RefusalCode.NOT_GRANTED, str(error), "sign your policy anew")
         decision = check_plan(self._signed, agreement, policy, self._code, now)
@@ -140,18 +156,17 @@ class Permit:
         plan = self._signed.plan
         return Refused(code=code, document=plan.label, version=plan.version, reason=reason, remedy=remedy)
 
-    def _agreement(self) -> Agreement:
-        path = agreement_file(self._papers.agreement)
-        history = decode_history(read_document(path), path.name)
+    def _agreement(self, contents: _Contents, now: datetime) -> Agreement:
+        history = decode_history(contents.agreement, agreement_file(self._papers.agreement).name)
         if self._history is not None:
             history.require_extends(self._history)
         self._history = history
-        return history.current(self._now())
+        return history.current(now)
 
-    def _own_policy(self) -> LocalPolicy:
+    def _own_policy(self, contents: _Contents, agreement: Agreement, now: datetime) -> LocalPolicy:
         path = self._papers.policy
-        signed = decode_policy(read_document(path), path.name)
-        policy = signed.verified(self._agreement(), self._now())
+        signed = decode_policy(contents.policy, path.name)
+        policy = signed.verified(agreement, now)
         if policy.partner != self._witness.partner:
             raise DocumentError(f"{path.name} is the {policy.name}, not of {self._witness.partner}; put yours there")
         if self._policy is not None:
