@@ -1,8 +1,8 @@
 """Where a run under a plan finds its papers and keeps its ledger.
 
-KEYS holds one folder for each partner, which between companies would be on its own machine. In KEYS/PARTNER, PARTNER.key
-is what it signs with, PARTNER.key.commitment the secret under which plans name its data sets, policy.json its own policy.
-LEDGER/PARTNER is that partner's copy of the ledger.
+KEYS holds one folder for each partner, which between companies would be on its own machine. In KEYS/PARTNER,
+PARTNER.key is what it signs with, PARTNER.key.commitment the secret under which plans name its data sets, policy.json
+its own policy. LEDGER/PARTNER is that partner's copy of the ledger.
 """
 
 from dataclasses import dataclass

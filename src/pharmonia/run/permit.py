@@ -81,7 +81,7 @@ class Permit:
         return self._witness
 
     def opening(self) -> Entry | None:
-        """What we state before a run, where the ledger does not say so yet: our approval, if it stands, and our policy."""
+        """What we state before a run, unless the ledger says so: our approval, if it stands, and our policy."""
         plan, key_id, standing = self._signed.plan, self._witness.public.key_id, self._witness.standing
         events: list[Event] = []
         now = whole_second(self._now())
