@@ -15,6 +15,7 @@ from pharmonia.learn.contributions import Contribution, Totals, pack
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.network import initial_parameters, make_network, private_layout, score, shared_layout, sum_tensors
 from pharmonia.learn.settings import MAX_SEED, Algorithm, LocalSettings, Method, Optimiser, Weighting
+from pharmonia.learn.steps import Correction, batches
 from pharmonia.nn.interaction import EntityIndex
 from pharmonia.nn.parameters import load_vector, to_vector
 
@@ -113,10 +114,10 @@ class LocalLearner:
         torch.manual_seed(int(rng.integers(MAX_SEED)))
         is_scaffold = self._method.algorithm is Algorithm.SCAFFOLD
         tilt = self._tensors(control - self._control) if is_scaffold else []
-        correction = _Correction(self._method, self._shared_weights, tilt)
+        correction = Correction(self._method, self._shared_weights, tilt)
         n_rows, squared_error = 0, 0.0
         for _ in range(self._settings.local_epochs):
-            for rows in _batches(rng.permutation(len(self._dataset.train)), self._settings.batch_size):
+            for rows in batches(rng.permutation(len(self._dataset.train)), self._settings.batch_size):
                 loss = self._backward(self._dataset.train.take(rows))
                 correction.apply()
                 self._step()
@@ -221,42 +222,6 @@ class LocalLearner:
             load_vector(self._network, self._private, state["private.now"].astype(np.float64))
             self._candidate = state["private.candidate"].astype(np.float64)
             self._best = state["private.best"].astype(np.float64)
-
-
-class _Correction:
-    """What FedProx and SCAFFOLD add to a gradient before each local step."""
-
-    def __init__(self, method: Method, weights: Sequence[Tensor], correction: list[Tensor]) -> None:
-        self._method, self._weights, self._correction = method, weights, correction
-        self._n_steps = 0
-        match method.algorithm:
-            case Algorithm.FEDPROX:
-                self._anchor = [weight.detach().clone() for weight in weights]
-            case Algorithm.SCAFFOLD:
-                self._sums = [torch.zeros_like(weight) for weight in weights]
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        match self._method.algorithm:
-            case Algorithm.FEDPROX:  # Li et al. 2020: + mu (w - w_t)
-                for weight, anchor in zip(self._weights, self._anchor, strict=True):
-                    if weight.grad is not None:
-                        weight.grad.add_(weight - anchor, alpha=self._method.strength)
-            case Algorithm.SCAFFOLD:  # Karimireddy et al. 2020, Algorithm 1: - c_i + c
-                for weight, total, correction in zip(self._weights, self._sums, self._correction, strict=True):
-                    if weight.grad is not None:
-                        total.add_(weight.grad)
-                        weight.grad.add_(correction)
-        self._n_steps += 1
-
-    def mean_gradients(self) -> list[Tensor]:
-        """Mean uncorrected gradient over the steps: option II's c_i+ where the local optimiser is SGD."""
-        return [total / self._n_steps for total in self._sums]
-
-
-def _batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
-    """Batches of nearly equal size, none over batch_size; a lone last row would upset BatchNorm."""
-    return np.array_split(order, -(-order.size // batch_size))
 
 
 def _make_optimiser(weights: list[torch.nn.Parameter], settings: LocalSettings) -> torch.optim.Optimizer | None:

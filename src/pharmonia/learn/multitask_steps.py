@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from pharmonia.base.arrays import Vector
-from pharmonia.learn.local import State, _batches, _Correction
+from pharmonia.learn.local import State
 from pharmonia.learn.multitask_data import MultitaskRows
 from pharmonia.learn.multitask_network import weighted_loss
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Algorithm, Method, Optimiser
+from pharmonia.learn.steps import Correction, batches
 from pharmonia.nn.multitask import MultitaskBatch, MultitaskNetwork
 from pharmonia.nn.parameters import Layout
 from pharmonia.nn.sparse import SparseLinear
@@ -162,10 +163,10 @@ class LocalSteps:
         """
         self._network.train()
         is_scaffold = self._method.algorithm is Algorithm.SCAFFOLD
-        correction = _Correction(self._method, self._corrected, self._tensors(tilt) if is_scaffold else [])
+        correction = Correction(self._method, self._corrected, self._tensors(tilt) if is_scaffold else [])
         total = 0.0
         for _ in range(self._settings.local_epochs):
-            for chosen in _batches(rng.permutation(len(rows)), self._settings.batch_size):
+            for chosen in batches(rng.permutation(len(rows)), self._settings.batch_size):
                 total += self._backward(rows.take(chosen)) * chosen.size
                 if self._is_corrected:
                     for layer in self._network.sparse_layers:
