@@ -43,7 +43,8 @@ QUALIFIERS = {
     **dict.fromkeys((">", ">=", ">>", "≥"), ABOVE),
     **dict.fromkeys(("=", "==", "~", "≈", ""), EXACT),
 }
-_FLAGS = {**dict.fromkeys(("true", "1", "yes"), True), **dict.fromkeys(("false", "0", "no", ""), False)}
+_TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
+_FLAGS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 _UNKNOWN = -128  # of a code: no such thing
 
 ThingT = TypeVar("ThingT")
