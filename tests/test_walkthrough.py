@@ -110,7 +110,7 @@ def test_a_refusal_names_document_reason_and_remedy(walk: Walk) -> None:
     changed, other, plain, revoked, _ = walk.of("pharmonia compare")
     assert "plan kinases, version 1" in changed
     assert all(f"{name} refuses" in changed for name in COPIES)
-    assert "has rounds 3, this command 9" in other
+    assert "has rounds 2, this command 9" in other
     assert "--aggregation plain is refused" in plain
     assert "borealis refuses: policy of borealis, version 2" in revoked
     assert "the grant was revoked; ask borealis for a policy that grants it" in revoked

@@ -11,7 +11,7 @@ from pharmonia.governance.ledger import Entry, write_time
 from pharmonia.governance.plan import RunPlan, Setting, SignedPlan
 from pharmonia.governance.policy import Grant, LocalPolicy
 
-_SHOWN = 16  # digits of a digest
+_DIGITS, _SHOWN = 64, 16  # of a digest
 
 
 def plan_text(signed: SignedPlan) -> str:
@@ -97,7 +97,7 @@ def _event_text(event: Event, owners: Mapping[str, str]) -> str:
 
 def _short(value: Json, owners: Mapping[str, str]) -> str:
     if isinstance(value, str):
-        return owners.get(value, value[:_SHOWN])
+        return owners.get(value, value[:_SHOWN] if len(value) == _DIGITS else value)
     if isinstance(value, Mapping):
         return " ".join(_short(one, owners) for one in value.values())
     if isinstance(value, list | tuple):
