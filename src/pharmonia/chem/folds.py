@@ -7,8 +7,6 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold, rdScaffoldNetwork
 
-from pharmonia.chem.standardise import molecule
-
 
 def fold_scaffold(parsed: Chem.Mol, n_rings: int) -> str:
     """SMILES of the scaffold that decides on the fold; empty for a compound without a ring.
@@ -23,14 +21,14 @@ def fold_scaffold(parsed: Chem.Mol, n_rings: int) -> str:
 
 @lru_cache(maxsize=50_000)
 def _cut_down(murcko: str, n_rings: int) -> str:
-    scaffold = molecule(murcko)
+    scaffold = Chem.MolFromSmiles(murcko)
     if rdMolDescriptors.CalcNumRings(scaffold) <= n_rings:
         return murcko
     try:
         network = rdScaffoldNetwork.CreateScaffoldNetwork([scaffold], _network_params())
     except (RuntimeError, ValueError):  # the same at every partner, so the uncut scaffold serves as well
         return murcko
-    nodes = [(text, molecule(text)) for text in map(str, network.nodes)]
+    nodes = [(text, Chem.MolFromSmiles(text)) for text in map(str, network.nodes)]
     for rule in _rules(n_rings):  # each only on the nodes that are still as good as the best
         scores = [rule(node) for _, node in nodes]
         nodes = [node for node, score in zip(nodes, scores, strict=True) if score == min(scores)]

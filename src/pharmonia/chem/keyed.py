@@ -4,7 +4,6 @@ Everyone with the key gets the same columns and folds for the same structures; w
 and folds cannot be foretold. Whoever runs the sums must not have it.
 """
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
@@ -69,4 +68,4 @@ class PreparationKey:
         return int.from_bytes(self._hmac(_FOLD + label.encode())[:8], "big") * n_folds >> 64
 
     def _hmac(self, text: bytes) -> bytes:
-        return hmac.new(self.secret, text, hashlib.sha256).digest()
+        return hmac.digest(self.secret, text, "sha256")
