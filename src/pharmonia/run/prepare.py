@@ -35,7 +35,7 @@ from pharmonia.data.contract_report import Counts, PrepareReport, candidates_tab
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.recipe_profile import PrepareProfile
 from pharmonia.data.tasks import PreparedTasks
-from pharmonia.data.tasks_build import build_tasks
+from pharmonia.data.tasks_build import BuiltTasks, build_tasks
 from pharmonia.run.fetch import Progress
 from pharmonia.run.prepare_cache import StructureCache
 from pharmonia.run.prepare_files import (
@@ -200,37 +200,47 @@ def prepare_tables(
         tasks=built.tasks,
         labels=built.labels,
     )
-    n_classes, n_regressions = count_kinds(built.candidates)
-    counts = Counts(
-        compounds_listed=len(structures.ids),
-        structures_listed=len(structures.smiles),
-        forms=len(compounds.forms),
-        rows=prepared.n_compounds,
-        torn=rows.n_torn,
-        results_listed=raw.value.size,
-        results_merged=joined.n_merged,
-        results=len(joined.results),
-        assays=len(assays),
-        classification=n_classes,
-        regression=n_regressions,
-        labels=len(built.labels),
-    )
-    statistics = statistics_of(joined.results, assays, n_credible, built.candidates)
     return Preparation(
         prepared=prepared,
         report=PrepareReport(
             recipe_digest=recipe.digest,
-            counts=counts,
+            counts=_counts(structures, compounds, rows, raw, joined, built, len(assays)),
             rejected=log.counts(),
             refused_assays=built.refused,
             refused_tasks=tuple((one.task_id, one.refusal) for one in built.candidates if one.refusal),
             fold_rows=_per_fold(prepared.fold, prepared.n_folds),
             fold_labels=_per_fold(prepared.fold[prepared.labels.compound], prepared.n_folds),
-            assays=statistics,
+            assays=statistics_of(joined.results, assays, n_credible, built.candidates),
         ),
         rejects=log.table(),
         candidates=candidates_table(built.candidates),
         compounds=_compounds_table(compounds, rows, row_of),
+    )
+
+
+def _counts(
+    structures: ListedCompounds,
+    compounds: Compounds,
+    rows: CompoundRows,
+    raw: RawResults,
+    joined: JoinedResults,
+    built: BuiltTasks,
+    n_assays: int,
+) -> Counts:
+    n_classes, n_regressions = count_kinds(built.candidates)
+    return Counts(
+        compounds_listed=len(structures.ids),
+        structures_listed=len(structures.smiles),
+        forms=len(compounds.forms),
+        rows=rows.features.n_rows,
+        torn=rows.n_torn,
+        results_listed=raw.value.size,
+        results_merged=joined.n_merged,
+        results=len(joined.results),
+        assays=n_assays,
+        classification=n_classes,
+        regression=n_regressions,
+        labels=len(built.labels),
     )
 
 
