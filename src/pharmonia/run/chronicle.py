@@ -139,8 +139,7 @@ class Chronicle:
 
     def checkpoint(self) -> None:
         """A checkpoint of all entries, cosigned by every partner at hand, in every copy."""
-        held = self._own.checkpoints()
-        if held and held[-1].checkpoint.size == self._own.size:
+        if self._own.is_covered:
             return
         offered = self._own.propose(self._now())
         signed = offered.merged(other.cosign(offered, self._own.public) for other in self._others)

@@ -55,6 +55,12 @@ class Witness:
         """Entries of our copy."""
         return self._copy.head.tree.size
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether our copy's last checkpoint is of all its entries."""
+        last = self._copy.last_checkpoint
+        return last is not None and last.checkpoint.size == self.size
+
     def root_at(self, size: int) -> str:
         """Root of our copy's first entries, 64 hexadecimal digits."""
         return frontier_of(size, StoredHashes(self._folder)).root.hex()
