@@ -150,25 +150,33 @@ def _plain(
 
 
 def _standardising(smiles: list[str], forms: list[str | Refusal], alone: float) -> list[Figure]:
-    """In two processes, and once more with the cache, against one process."""
-    before = _children_cpu_s()
+    """In two processes, their start apart, and once more with the cache, against one process."""
+    tiny = ["C" * (1 + number % 90) + "O" * (number // 90) for number in range(len(smiles))]
+    start, _ = _in_two_processes(tiny, None)
     with tempfile.TemporaryDirectory() as folder:
         cache = StructureCache(Path(folder) / "structures.sqlite")
-        with StructurePipeline(PROFILE, cache, 2, no_progress) as pipeline:
-            here = time.process_time()
-            pair = pipeline.standardise(smiles)
-            here = time.process_time() - here
-        both = here + _children_cpu_s() - before
+        both, pair = _in_two_processes(smiles, cache)
         with StructurePipeline(PROFILE, cache, 1, no_progress) as pipeline:
             again = cpu_s(lambda: pipeline.standardise(smiles))
         cache.close()
     if pair != forms:
         raise SystemExit("two processes come to other forms than one")
-    print(f"standardising: {len(smiles) / alone:.0f} structures per CPU second", file=sys.stderr)
+    speed = len(smiles) / alone
+    print(
+        f"standardising: {speed:.0f} structures per CPU second; two processes start in {start:.1f} s", file=sys.stderr
+    )
     return [
-        at_most("standardising in two processes, CPU of one (their start included)", both / alone, 1.5),
+        at_most("standardising in two processes, CPU of one (their start apart)", (both - start) / alone, 1.3),
         at_least("standardising what is in the cache, times computing it", alone / again, 50),
     ]
+
+
+def _in_two_processes(smiles: list[str], cache: StructureCache | None) -> tuple[float, list[str | Refusal]]:
+    """CPU seconds of this process and its children, and the forms."""
+    before = time.process_time() + _children_cpu_s()
+    with StructurePipeline(PROFILE, cache, 2, no_progress) as pipeline:
+        forms = pipeline.standardise(smiles)
+    return time.process_time() + _children_cpu_s() - before, forms
 
 
 def _children_cpu_s() -> float:
