@@ -29,6 +29,9 @@ test: lint
 bench: venv
 	$(BIN)/python benchmarks/dti_throughput.py --quick
 	$(BIN)/python benchmarks/metrics.py --quick
+	$(BIN)/python benchmarks/federated_round.py --quick
+	$(BIN)/python benchmarks/secagg.py --quick
+	$(BIN)/python benchmarks/ledger.py --quick
 	$(BIN)/python benchmarks/quickstart.py --quick
 
 clean:

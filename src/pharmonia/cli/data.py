@@ -1,19 +1,16 @@
 """`pharmonia data`: list, describe, fetch and import data sets."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from pharmonia.base.errors import MissingExtraError
+from pharmonia.cli.progress import steps_bar, train_extra
 
 if TYPE_CHECKING:
     from pharmonia.data.manifest import Manifest
@@ -87,9 +84,9 @@ def fetch(
     again: Again = False,
 ) -> None:
     """Download a data set of the catalogue, check it and prepare it."""
-    with _train_extra():
+    with train_extra():
         from pharmonia.run import datasets  # noqa: PLC0415
-    with _progress() as report:
+    with steps_bar() as report:
         manifest = datasets.fetch(name, mirror=mirror, again=again, progress=report)
     typer.echo(f"{manifest.name} is ready: {_size(manifest)}")
 
@@ -122,7 +119,7 @@ def import_data(
     as_json: AsJson = False,
 ) -> None:
     """Import your own measurements from FILE; every row is kept, merged or rejected with its reason."""
-    with _train_extra():
+    with train_extra():
         from pharmonia.data.importing import Columns  # noqa: PLC0415
         from pharmonia.data.units import conversion  # noqa: PLC0415
         from pharmonia.run.importing import ImportPlan, import_file  # noqa: PLC0415
@@ -143,7 +140,7 @@ def import_data(
         rejects=rejects,
         again=again,
     )
-    with _progress() as report:
+    with steps_bar() as report:
         done = import_file(plan, report)
     if as_json:
         typer.echo(_json(done.as_json()))
@@ -173,28 +170,3 @@ def _size(known: "Summary | Manifest") -> str:
 
 def _json(document: object) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-@contextmanager
-def _train_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        remedy = "install Pharmonia with `pip install 'pharmonia[train]'`"
-        raise MissingExtraError(f"this command needs {error.name}: {remedy}") from error
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar with time left on the error stream, for people only."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield report

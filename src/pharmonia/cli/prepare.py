@@ -1,19 +1,17 @@
 """`pharmonia prepare`: assay tables to the matrices that partners train on, and the check before."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from pharmonia.base.errors import MissingExtraError, OptionError
+from pharmonia.base.errors import OptionError
+from pharmonia.cli.progress import steps_bar, train_extra
 
 if TYPE_CHECKING:
     from pharmonia.data.assays_tables import PlainLayout
@@ -78,7 +76,7 @@ def tables(
     Every row is used, merged, or listed in rejects.csv with its reason. The
     folder stays with you: only its recipe's digest enters a plan.
     """
-    with _train_extra():
+    with train_extra():
         from pharmonia.run.cache import cache_dir  # noqa: PLC0415
         from pharmonia.run.prepare import PreparePlan, available_cpus, prepare  # noqa: PLC0415
         from pharmonia.run.prepare_key import read_preparation_key  # noqa: PLC0415
@@ -95,7 +93,7 @@ def tables(
         n_workers=workers if workers is not None else available_cpus(),
         again=again,
     )
-    with _progress() as report:
+    with steps_bar() as report:
         done = prepare(plan, report)
     if as_json:
         typer.echo(json.dumps(done.as_json(), indent=2, ensure_ascii=False))
@@ -119,7 +117,7 @@ def check(
     each assay's units, values, repeats and class balance against what the
     consortium expects. Ends with 3 where they depart.
     """
-    with _train_extra():
+    with train_extra():
         from pharmonia.run.prepare_check import check_prepared, read_expectations, read_recipe  # noqa: PLC0415
     wanted = read_recipe(recipe) if recipe else None
     result = check_prepared(folder, wanted, read_expectations(expectations) if expectations else ())
@@ -136,7 +134,7 @@ def check(
 @app.command("key")
 def key(file: Annotated[Path, typer.Argument(help="Where to put the consortium's new preparation key.")]) -> None:
     """Create the key that all partners prepare with; hand it to partners only, never to who runs the sums."""
-    with _train_extra():
+    with train_extra():
         from pharmonia.run.prepare_key import create_preparation_key  # noqa: PLC0415
     typer.echo(f"key commitment  {create_preparation_key(file).commitment()}")
 
@@ -150,14 +148,14 @@ def recipe(
     workers: Workers = None,
 ) -> None:
     """Write the recipe that this installation, key and profile make, for partners to agree on."""
-    with _train_extra():
+    with train_extra():
         from pharmonia.run.cache import cache_dir  # noqa: PLC0415
         from pharmonia.run.files import write_whole  # noqa: PLC0415
         from pharmonia.run.prepare import available_cpus, make_recipe  # noqa: PLC0415
         from pharmonia.run.prepare_key import read_preparation_key  # noqa: PLC0415
     _, settings = _settings(None, profile)
     n_workers = workers if workers is not None else available_cpus()
-    with _progress() as report:
+    with steps_bar() as report:
         made = make_recipe(settings, read_preparation_key(key), cache_dir() / "structures.sqlite", n_workers, report)
     write_whole(out, made.encode())
     typer.echo(f"recipe digest  {made.digest}")
@@ -235,28 +233,3 @@ def _print_report(report: "PrepareReport") -> None:
     typer.echo(f"labels per fold: {', '.join(f'{count:,}' for count in report.fold_labels)}")
     for line in report.warnings():
         typer.echo(f"warning: {line}")
-
-
-@contextmanager
-def _train_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        remedy = "install Pharmonia with `pip install 'pharmonia[train]'`"
-        raise MissingExtraError(f"this command needs {error.name}: {remedy}") from error
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar with time left on the error stream, for people only."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        known: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in known:
-                known[what] = bar.add_task(what, total=total)
-            bar.update(known[what], completed=done, total=total)
-
-        yield report

@@ -1,11 +1,21 @@
-"""The bar that long work shows on stderr."""
+"""What long commands share: bars on stderr, and a word on what is not installed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pharmonia.base.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pharmonia.bench.progress import Progress as Done
@@ -26,3 +36,33 @@ def progress_bar(what: str) -> "Iterator[Callable[[Done], None]]":
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda done: bar.update(task, completed=done.done, total=done.total, description=done.what)
+
+
+@contextmanager
+def steps_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar for each kind of step with the time left, for people only: told what, how much is done, and of how much."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        known: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in known:
+                known[what] = bar.add_task(what, total=total)
+            bar.update(known[what], completed=done, total=total)
+
+        yield report
+
+
+@contextmanager
+def train_extra() -> Iterator[None]:
+    """Names the extra to install where a package of it is missing.
+
+    Raises:
+        MissingExtraError: One is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        remedy = "install Pharmonia with `pip install 'pharmonia[train]'`"
+        raise MissingExtraError(f"this command needs {error.name}: {remedy}") from error
