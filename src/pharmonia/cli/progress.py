@@ -40,7 +40,7 @@ def progress_bar(what: str) -> "Iterator[Callable[[Done], None]]":
 
 @contextmanager
 def steps_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for each kind of step with the time left, for people only: told what, how much is done, and of how much."""
+    """One bar for each kind of step, for people only: told what it is, how much of it is done, and of how much."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
