@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from pharmonia.run.codedigest import environment, installed_code, package_digest
 
 
@@ -43,3 +45,17 @@ def test_the_environment_names_what_runs_stand_on() -> None:
     assert found["python"].split()[1].count(".") == 2
     assert {"numpy", "torch", "rdkit", "cryptography"} <= set(found)
     assert {"pytest", "mypy", "ruff", "pip", "pharmonia"}.isdisjoint(found)
+
+
+def test_what_a_package_brings_inside_itself_does_not_change_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray and setuptools put copies of other packages within reach once they are imported, in front of the real ones."""
+    before = environment()
+    for inside, name in (("ray/thirdparty_files", "colorama"), ("setuptools/_vendor", "numpy")):
+        place = tmp_path / "site-packages" / inside
+        about = place / f"{name}-99.9.dist-info" / "METADATA"
+        about.parent.mkdir(parents=True)
+        about.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.9\n")
+        monkeypatch.syspath_prepend(place)
+    assert environment() == before

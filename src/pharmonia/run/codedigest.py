@@ -44,10 +44,16 @@ def _environment_digest() -> str:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    """The installed version; none for a copy that another package brings inside itself.
+
+    Such copies come into reach when that package is imported (setuptools and ray do so), and must not change the digest.
+    """
+    return next((found.version for found in metadata.distributions(name=name) if not _is_inside_another(found)), None)
+
+
+def _is_inside_another(found: metadata.Distribution) -> bool:
+    folder = Path(str(found.locate_file("")))
+    return bool({"site-packages", "dist-packages"} & set(folder.parts[:-1]))
 
 
 def _requirements(name: str, extras: tuple[str, ...]) -> list[str]:
