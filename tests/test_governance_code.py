@@ -50,7 +50,7 @@ def test_the_environment_names_what_runs_stand_on() -> None:
 def test_what_a_package_brings_inside_itself_does_not_change_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray and setuptools put copies of other packages within reach once they are imported, in front of the real ones."""
+    """Ray and setuptools put copies of other packages within reach once they are imported, before the real ones."""
     before = environment()
     for inside, name in (("ray/thirdparty_files", "colorama"), ("setuptools/_vendor", "numpy")):
         place = tmp_path / "site-packages" / inside

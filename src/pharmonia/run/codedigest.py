@@ -11,7 +11,7 @@ from pharmonia.governance.terms import CodeIdentity
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMPILED = "__pycache__"
-_SHARED_EXTRAS = ("train", "consortium")  # what takes part in a run; not what draws its report or tests it
+_SHARED_EXTRAS = ("train",)  # what takes part in a run; not what draws its report or tests it
 
 
 def installed_code() -> CodeIdentity:
@@ -46,7 +46,7 @@ def _environment_digest() -> str:
 def _version(name: str) -> str | None:
     """The installed version; none for a copy that another package brings inside itself.
 
-    Such copies come into reach when that package is imported (setuptools and ray do so), and must not change the digest.
+    Such copies come into reach when that package is imported, as setuptools and Ray do, and must not change the digest.
     """
     return next((found.version for found in metadata.distributions(name=name) if not _is_inside_another(found)), None)
 
