@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pharmonia.base.errors import InputError
-from pharmonia.cli.keys import consortium_extra, open_key
+from pharmonia.cli.keys import open_key
 
 if TYPE_CHECKING:
     from pharmonia.governance.agreement_history import AgreementHistory
@@ -37,8 +37,8 @@ def init(
     key: KeyOption,
 ) -> None:
     """Write a draft of terms to edit, your key card, and papers for your lawyers into FOLDER."""
-    with consortium_extra():
-        from pharmonia.run.consortium import found  # noqa: PLC0415
+    from pharmonia.run.consortium import found  # noqa: PLC0415
+
     found(folder, consortium, title, _partner(partner, name, role), open_key(key), datetime.now(UTC))
     typer.echo(f"Draft: {folder / 'terms.toml'}\nPapers for lawyers: {folder / 'templates'}")
     typer.echo("Next: edit the draft, then invite partners with `pharmonia consortium invite`.")
@@ -54,8 +54,8 @@ def invite(
     by: Annotated[str, typer.Option(help="Your own identifier.")],
 ) -> None:
     """Add a partner to the draft and write an invitation to send to it."""
-    with consortium_extra():
-        from pharmonia.run.consortium import invite_partner  # noqa: PLC0415
+    from pharmonia.run.consortium import invite_partner  # noqa: PLC0415
+
     signed = invite_partner(folder, _partner(partner, name, role), by, open_key(key), datetime.now(UTC))
     typer.echo(f"Send {folder / f'invitation-{partner}.json'} to {name}, and read this to them over the telephone:")
     typer.echo(signed.invitation.key.fingerprint)
@@ -68,9 +68,9 @@ def join(
     card: Annotated[Path, typer.Option(help="The key card to write and send back.")],
 ) -> None:
     """Answer an invitation with a key card, to be put into the consortium's cards/."""
-    with consortium_extra():
-        from pharmonia.governance.agreement_cards import decode_invitation, first_card  # noqa: PLC0415
-        from pharmonia.run.documents import read_document, write_card  # noqa: PLC0415
+    from pharmonia.governance.agreement_cards import decode_invitation, first_card  # noqa: PLC0415
+    from pharmonia.run.documents import read_document, write_card  # noqa: PLC0415
+
     one, now = decode_invitation(read_document(invitation), str(invitation)).invitation, datetime.now(UTC)
     one.require_open(now)
     signer = open_key(key)
@@ -84,8 +84,8 @@ def join(
 @app.command("amend")
 def amend(folder: Folder) -> None:
     """Propose the first or the next version of the agreement from terms.toml and cards/."""
-    with consortium_extra():
-        from pharmonia.run.consortium import amend as propose_next  # noqa: PLC0415
+    from pharmonia.run.consortium import amend as propose_next  # noqa: PLC0415
+
     history = propose_next(folder)
     _print_changes(history)
     _print_state(history)
@@ -102,9 +102,9 @@ def sign(
     ] = None,
 ) -> None:
     """Sign the proposed version, or collect the signatures on copies of it."""
-    with consortium_extra():
-        from pharmonia.run import consortium  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run import consortium  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+
     if not key and not copy:
         raise InputError("nothing to do: give --key to sign, or --from to collect signatures")
     if copy:
@@ -121,10 +121,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what the last version of an agreement holds, and who has signed it; every signature is checked."""
-    with consortium_extra():
-        from pharmonia.governance.agreement import agreement_json  # noqa: PLC0415
-        from pharmonia.governance.agreement_text import agreement_text  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.governance.agreement import agreement_json  # noqa: PLC0415
+    from pharmonia.governance.agreement_text import agreement_text  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+
     history = read_agreement(place)
     if not as_json:
         typer.echo(agreement_text(history))
@@ -147,9 +147,9 @@ def diff(
     ] = None,
 ) -> None:
     """Say what changes from the version before to the last one, or from one copy to another."""
-    with consortium_extra():
-        from pharmonia.governance.agreement_text import differences  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.governance.agreement_text import differences  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+
     history = read_agreement(place)
     if other is None:
         _print_changes(history)

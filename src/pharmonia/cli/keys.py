@@ -1,14 +1,10 @@
 """`pharmonia keys`: create, show and rotate signing keys."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from pharmonia.base.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pharmonia.governance.identity import PrivateKey, PublicKey
@@ -26,8 +22,8 @@ def create(file: KeyFile, passphrase: Encrypt = False) -> None:
     Beside it, FILE.commitment holds the secret under which your data sets
     are named in plans.
     """
-    with consortium_extra():
-        from pharmonia.run.keyfiles import create_commitment_key, create_key  # noqa: PLC0415
+    from pharmonia.run.keyfiles import create_commitment_key, create_key  # noqa: PLC0415
+
     key = create_key(file, _new_passphrase(passphrase))
     create_commitment_key(file.with_name(f"{file.name}.commitment"))
     _print(key.public)
@@ -36,9 +32,9 @@ def create(file: KeyFile, passphrase: Encrypt = False) -> None:
 @app.command("show")
 def show(file: Annotated[Path, typer.Argument(help="A key file or a key card.")]) -> None:
     """Print the id of a key and its fingerprint, to be read to a partner over the telephone."""
-    with consortium_extra():
-        from pharmonia.governance.agreement_cards import decode_card  # noqa: PLC0415
-        from pharmonia.run.documents import read_document  # noqa: PLC0415
+    from pharmonia.governance.agreement_cards import decode_card  # noqa: PLC0415
+    from pharmonia.run.documents import read_document  # noqa: PLC0415
+
     content = read_document(file)
     if content.startswith(b"{"):
         card = decode_card(content, str(file)).card
@@ -61,10 +57,10 @@ def rotate(
     The old key retires when a version of the agreement with the new one is
     signed: put the card into cards/, run `consortium amend`, and sign with both.
     """
-    with consortium_extra():
-        from pharmonia.governance.agreement_cards import rotation_card  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement, write_card  # noqa: PLC0415
-        from pharmonia.run.keyfiles import create_key  # noqa: PLC0415
+    from pharmonia.governance.agreement_cards import rotation_card  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement, write_card  # noqa: PLC0415
+    from pharmonia.run.keyfiles import create_key  # noqa: PLC0415
+
     now = datetime.now(UTC)
     agreement = read_agreement(consortium).current(now)
     replaced = open_key(old).public
@@ -94,14 +90,3 @@ def _new_passphrase(wanted: bool) -> bytes | None:
 
 def _print(public: "PublicKey") -> None:
     typer.echo(f"key id       {public.key_id}\nfingerprint  {public.fingerprint}")
-
-
-@contextmanager
-def consortium_extra() -> Iterator[None]:
-    """Says what to install where cryptography is not."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("cryptography"):
-            raise
-        raise MissingExtraError(f"this needs the package {error.name}: pip install 'pharmonia[consortium]'") from error

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pharmonia.base.errors import InputError
-from pharmonia.cli.keys import consortium_extra, open_key
+from pharmonia.cli.keys import open_key
 from pharmonia.cli.policy import AgreementOption
 
 app = typer.Typer(help="Read, cosign and prove from a copy of the ledger.", no_args_is_help=True)
@@ -21,11 +21,11 @@ def show(
     agreement: Annotated[Path | None, typer.Option(help="The agreement, to name partners by their keys.")] = None,
 ) -> None:
     """Print a line for each event; `pharmonia verify` says whether to believe it."""
-    with consortium_extra():
-        from pharmonia.governance.ledger import decode_entry  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.ledgerfile import ENTRIES, read_lines  # noqa: PLC0415
-        from pharmonia.run.papertext import entry_text, owners_of  # noqa: PLC0415
+    from pharmonia.governance.ledger import decode_entry  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.ledgerfile import ENTRIES, read_lines  # noqa: PLC0415
+    from pharmonia.run.papertext import entry_text, owners_of  # noqa: PLC0415
+
     owners = {} if agreement is None else owners_of(read_agreement(agreement).versions[-1].agreement)
     for place, line in enumerate(read_lines(ledger / ENTRIES)):
         typer.echo(entry_text(place, decode_entry(line.removesuffix(b"\n")), owners))
@@ -45,9 +45,9 @@ def cosign(
 
     Your copy is hashed anew first; what it does not hash to is not signed.
     """
-    with consortium_extra():
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.paperwork import collect_signatures, cosign_copy  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.paperwork import collect_signatures, cosign_copy  # noqa: PLC0415
+
     if not key and not copy:
         raise InputError("nothing to do: give --key to sign, or --from to collect signatures")
     history = read_agreement(agreement)
@@ -72,10 +72,10 @@ def prove(
     ] = None,
 ) -> None:
     """Print a proof, to be held against the last checkpoint, as one line of JSON."""
-    with consortium_extra():
-        from pharmonia.governance.proofs import prove_consistency, prove_inclusion  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.ledgerfile import CHECKPOINTS, StoredHashes, read_checkpoints  # noqa: PLC0415
+    from pharmonia.governance.proofs import prove_consistency, prove_inclusion  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.ledgerfile import CHECKPOINTS, StoredHashes, read_checkpoints  # noqa: PLC0415
+
     name = read_agreement(agreement).versions[0].agreement.digest
     checkpoints = read_checkpoints(ledger / CHECKPOINTS)
     if not checkpoints or (entry is None) == (since is None):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pharmonia.base.errors import InputError
-from pharmonia.cli.keys import consortium_extra, open_key
+from pharmonia.cli.keys import open_key
 from pharmonia.cli.policy import AgreementOption
 from pharmonia.cli.training import (
     AggregationName,
@@ -62,15 +62,15 @@ def new(
 
     It names the code that is installed here, and each share of the data by its owner's commitment.
     """
-    with consortium_extra():
-        from pharmonia.bench.arms import share_out  # noqa: PLC0415
-        from pharmonia.bench.charter import commitments  # noqa: PLC0415
-        from pharmonia.bench.planned import PlanHead, draft_plan  # noqa: PLC0415
-        from pharmonia.governance.documents import whole_second  # noqa: PLC0415
-        from pharmonia.run.codedigest import installed_code  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.papertext import plan_text  # noqa: PLC0415
-        from pharmonia.run.paperwork import write_new_plan  # noqa: PLC0415
+    from pharmonia.bench.arms import share_out  # noqa: PLC0415
+    from pharmonia.bench.charter import commitments  # noqa: PLC0415
+    from pharmonia.bench.planned import PlanHead, draft_plan  # noqa: PLC0415
+    from pharmonia.governance.documents import whole_second  # noqa: PLC0415
+    from pharmonia.run.codedigest import installed_code  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.papertext import plan_text  # noqa: PLC0415
+    from pharmonia.run.paperwork import write_new_plan  # noqa: PLC0415
+
     now = datetime.now(UTC)
     current = read_agreement(agreement).current(now)
     if not 1 <= days <= 36_500:
@@ -115,10 +115,10 @@ def approve(
     ] = None,
 ) -> None:
     """Approve a plan, byte for byte, or collect the approvals on copies of it."""
-    with consortium_extra():
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.papertext import plan_text  # noqa: PLC0415
-        from pharmonia.run.paperwork import approve_plan, collect_approvals  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.papertext import plan_text  # noqa: PLC0415
+    from pharmonia.run.paperwork import approve_plan, collect_approvals  # noqa: PLC0415
+
     if not key and not copy:
         raise InputError("nothing to do: give --key to approve, or --from to collect approvals")
     now = datetime.now(UTC)
@@ -137,10 +137,10 @@ def show(
     file: PlanFile, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
     """Say what a plan holds, and whose keys have approved it; `check` says whether it may run."""
-    with consortium_extra():
-        from pharmonia.governance.plan import plan_json  # noqa: PLC0415
-        from pharmonia.run.documents import read_plan  # noqa: PLC0415
-        from pharmonia.run.papertext import plan_text  # noqa: PLC0415
+    from pharmonia.governance.plan import plan_json  # noqa: PLC0415
+    from pharmonia.run.documents import read_plan  # noqa: PLC0415
+    from pharmonia.run.papertext import plan_text  # noqa: PLC0415
+
     signed = read_plan(file)
     if not as_json:
         typer.echo(plan_text(signed))
@@ -157,10 +157,10 @@ def check(
     policy: Annotated[Path, typer.Option(help="Your policy; says who you are.")],
 ) -> None:
     """Say whether your party would take part in a plan now, with the code that is installed here."""
-    with consortium_extra():
-        from pharmonia.governance.plan_check import check_plan  # noqa: PLC0415
-        from pharmonia.run.codedigest import installed_code  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement, read_plan, read_policy  # noqa: PLC0415
+    from pharmonia.governance.plan_check import check_plan  # noqa: PLC0415
+    from pharmonia.run.codedigest import installed_code  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement, read_plan, read_policy  # noqa: PLC0415
+
     now = datetime.now(UTC)
     current = read_agreement(agreement).current(now)
     own = read_policy(policy).verified(current, now)

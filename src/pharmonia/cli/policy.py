@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from pharmonia.base.errors import InputError
-from pharmonia.cli.keys import consortium_extra, open_key
+from pharmonia.cli.keys import open_key
 
 if TYPE_CHECKING:
     from pharmonia.governance.policy import LocalPolicy
@@ -31,9 +31,9 @@ def open_(
     ] = 2,
 ) -> None:
     """Write a first policy, which grants all that the agreement allows."""
-    with consortium_extra():
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.paperwork import write_new_policy  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.paperwork import write_new_policy  # noqa: PLC0415
+
     now = datetime.now(UTC)
     _print(write_new_policy(file, read_agreement(agreement).current(now), open_key(key), min_cohort, now))
 
@@ -61,12 +61,12 @@ def grant(
     days: Annotated[int | None, typer.Option(help="For so many days; as long as the policy if left out.")] = None,
 ) -> None:
     """Add a grant to your policy; it counts from the next round on."""
-    with consortium_extra():
-        from pharmonia.governance.documents import whole_second  # noqa: PLC0415
-        from pharmonia.governance.policy import Grant  # noqa: PLC0415
-        from pharmonia.governance.terms import Action, ResourceKind  # noqa: PLC0415
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.paperwork import add_grant  # noqa: PLC0415
+    from pharmonia.governance.documents import whole_second  # noqa: PLC0415
+    from pharmonia.governance.policy import Grant  # noqa: PLC0415
+    from pharmonia.governance.terms import Action, ResourceKind  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.paperwork import add_grant  # noqa: PLC0415
+
     now = datetime.now(UTC)
     current = read_agreement(agreement).current(now)
     if days is not None and not 1 <= days <= 36_500:
@@ -93,9 +93,9 @@ def revoke(
     ] = None,
 ) -> None:
     """Take a grant back, or all of them; it counts before the next round."""
-    with consortium_extra():
-        from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-        from pharmonia.run.paperwork import revoke_grants  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.paperwork import revoke_grants  # noqa: PLC0415
+
     now = datetime.now(UTC)
     _print(revoke_grants(file, read_agreement(agreement).current(now), open_key(key), number, now))
 
@@ -108,8 +108,8 @@ def show(
     ] = None,
 ) -> None:
     """Say what a policy grants."""
-    with consortium_extra():
-        from pharmonia.run.documents import read_agreement, read_policy  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement, read_policy  # noqa: PLC0415
+
     signed, now = read_policy(file), datetime.now(UTC)
     if agreement is not None:
         signed.verified(read_agreement(agreement).current(now), now)
