@@ -1,7 +1,8 @@
 """What coordinator and partners say to each other, and its bytes.
 
-A frame is `b"PHM1" | kind (1 byte) | header length (4 bytes, little-endian) | header (canonical JSON) | payload`;
-the payload is a little-endian float32 vector. No pickle, nothing executable. What secure sums need besides has
+A frame is `b"PHM1" | kind (1 byte) | header length (4 bytes, little-endian) | header | payload | check`; the header is
+canonical JSON, the payload a little-endian float32 vector, the check 16 bytes of BLAKE2b over all before it, which finds
+damage (who sent a frame is for the engine's TLS to say). No pickle, nothing executable. What secure sums need besides has
 frames of its own (`secagg.messages`).
 """
 
@@ -24,6 +25,7 @@ _PREFIX = struct.Struct("<4sBI")
 MAX_HEADER_BYTES = 65_536
 WIRE_DTYPE = np.dtype("<f4")
 SESSION_BYTES = 32
+CHECK_BYTES = 16
 
 
 class Kind(IntEnum):
@@ -212,25 +214,33 @@ def _integer(header: dict[str, Json], name: str) -> int:
 def _frame(kind: Kind, header: Json, payload: npt.NDArray[np.float32] | None = None) -> bytes:
     text = canonical_json(header)
     body = b"" if payload is None else payload.tobytes()
-    return _PREFIX.pack(MAGIC, kind, len(text)) + text + body
+    frame = _PREFIX.pack(MAGIC, kind, len(text)) + text + body
+    return frame + _check(frame)
+
+
+def _check(frame: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(frame, digest_size=CHECK_BYTES).digest()
 
 
 def _unframe(frame: bytes) -> tuple[Kind, dict[str, Json], npt.NDArray[np.float32]]:
-    if len(frame) < _PREFIX.size:
+    end = len(frame) - CHECK_BYTES
+    if end < _PREFIX.size:
         raise MessageError(f"a frame of {len(frame)} bytes is truncated")
     magic, number, length = _PREFIX.unpack_from(frame)
     if magic != MAGIC or number not in set(Kind):
         raise MessageError(f"expected a frame of version {MAGIC!r} and a known kind, got {magic!r} and {number}")
     start = _PREFIX.size + length
-    if length > MAX_HEADER_BYTES or start > len(frame) or (len(frame) - start) % WIRE_DTYPE.itemsize:
+    if length > MAX_HEADER_BYTES or start > end or (end - start) % WIRE_DTYPE.itemsize:
         raise MessageError(f"a {Kind(number).name.lower()} frame of {len(frame)} bytes is truncated or oversized")
+    if frame[end:] != _check(memoryview(frame)[:end]):
+        raise MessageError(f"a {Kind(number).name.lower()} frame's check does not match: it is damaged or truncated")
     try:
         header = json.loads(frame[_PREFIX.size : start])
     except ValueError as error:
         raise MessageError("a frame's header is not JSON") from error
     if not isinstance(header, dict):
         raise MessageError("a frame's header is not a JSON object")
-    return Kind(number), header, np.frombuffer(frame, dtype=WIRE_DTYPE, offset=start)
+    return Kind(number), header, np.frombuffer(memoryview(frame)[:end], dtype=WIRE_DTYPE, offset=start)
 
 
 def vector_digest(vector: Vector) -> str:
