@@ -1,9 +1,9 @@
 """What coordinator and partners say to each other, and its bytes.
 
-A frame is `b"PHM1" | kind (1 byte) | header length (4 bytes, little-endian) | header | payload | check`; the header is
-canonical JSON, the payload a little-endian float32 vector, the check 16 bytes of BLAKE2b over all before it, which finds
-damage (who sent a frame is for the engine's TLS to say). No pickle, nothing executable. What secure sums need besides has
-frames of its own (`secagg.messages`).
+A frame is `b"PHM1" | kind (1 byte) | header length (4 bytes, little-endian) | header | payload | check`. The header is
+canonical JSON, the payload a little-endian float32 vector, the check 16 bytes of BLAKE2b over all before it. The check
+finds damage; who sent a frame is for the engine's TLS to say. No pickle, nothing executable. What secure sums need
+besides has frames of its own (`secagg.messages`).
 """
 
 import hashlib
