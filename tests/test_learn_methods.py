@@ -13,11 +13,20 @@ from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import OptionError, UnknownNameError, UpdateError
 from pharmonia.data.partner import PartnerDataset
 from pharmonia.learn.contributions import N_TOTALS, federated_average
-from pharmonia.learn.local import VALIDATION_WEIGHT, LocalLearner
+from pharmonia.learn.local import LocalLearner
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.network import initial_parameters, make_network, private_names, shared_layout
 from pharmonia.learn.server import BETA_1, BETA_2, TAU, ServerState, server_step
-from pharmonia.learn.settings import Aggregation, Algorithm, LocalSettings, Method, Optimiser, Private, Weighting
+from pharmonia.learn.settings import (
+    VALIDATION_WEIGHT_BITS,
+    Aggregation,
+    Algorithm,
+    LocalSettings,
+    Method,
+    Optimiser,
+    Private,
+    Weighting,
+)
 from pharmonia.nn.choices import Norm
 from pharmonia.run.records import TrainedModel
 from run_cases import broadcast, coordinator, initial, local_settings, partner_datasets, pooled_dataset
@@ -239,4 +248,4 @@ def test_a_partner_whose_training_helps_more_weighs_more() -> None:
         learner = LocalLearner(partner_datasets(3)[0], settings, Method.parse("fedavg+validation"), (3, 0))
         weights.append(learner.contribute(broadcast(0, initial(Norm.LAYER, 3, 0.0))).weight)
     assert weights[0] > 1.2 * weights[1]
-    assert weights[1] == pytest.approx(VALIDATION_WEIGHT / 2, rel=0.01)
+    assert weights[1] == pytest.approx(2**VALIDATION_WEIGHT_BITS / 2, rel=0.01)

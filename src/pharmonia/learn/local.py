@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,14 +13,10 @@ from pharmonia.data.partner import PartnerDataset
 from pharmonia.learn.contributions import Contribution, Totals, pack
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.network import initial_parameters, make_network, private_layout, score, shared_layout, sum_tensors
-from pharmonia.learn.settings import MAX_SEED, Algorithm, LocalSettings, Method, Optimiser, Weighting
-from pharmonia.learn.steps import Correction, batches
+from pharmonia.learn.settings import MAX_SEED, Algorithm, LocalSettings, Method, Optimiser
+from pharmonia.learn.steps import Correction, PrivatePart, State, batches, weight_of
 from pharmonia.nn.interaction import EntityIndex
 from pharmonia.nn.parameters import load_vector, to_vector
-
-VALIDATION_WEIGHT = 2**12
-
-State = dict[str, npt.NDArray[np.float32]]
 
 
 class LocalLearner:
@@ -39,9 +34,9 @@ class LocalLearner:
         weights = dict(self._network.named_parameters())
         self._shared_weights = [weights[name] for name in self._layout.names if name in weights]
         self._optimiser = _make_optimiser(self._own_weights(weights), settings)
-        self._control = np.zeros(self._layout.n_params, dtype=np.float32)  # c_i of SCAFFOLD
-        self._candidate = self._best = to_vector(self._network, self._private)
-        self._candidate_round = -1
+        n_control = self._layout.n_params if method.algorithm is Algorithm.SCAFFOLD else 0
+        self._control = np.zeros(n_control, dtype=np.float32)  # c_i
+        self._private_part = PrivatePart(self._network, self._private)
 
     def _own_weights(self, weights: dict[str, torch.nn.Parameter]) -> list[torch.nn.Parameter]:
         """What this partner's optimiser steps: all weights, or in FedSGD those that are not shared."""
@@ -72,7 +67,7 @@ class LocalLearner:
         before = Totals()
         if broadcast.step == 0:
             before = self._validate()
-            self._candidate, self._candidate_round = to_vector(self._network, self._private), broadcast.round_index - 1
+            self._private_part.hold(broadcast.round_index - 1)
         if not broadcast.train:
             return pack(np.empty(0), before, weight=1)
         self._network.train()
@@ -81,7 +76,7 @@ class LocalLearner:
             weight = n_rows
         else:
             change, error, n_rows = self._train(parameters, control, broadcast.round_index)
-            weight = self._weight(before)
+            weight = weight_of(self._method.weighting, len(self._dataset.train), before, self._validate)
         totals = Totals(
             train_error=error, train_rows=n_rows, valid_error=before.valid_error, valid_rows=before.valid_rows
         )
@@ -96,17 +91,6 @@ class LocalLearner:
         predicted = score(self._network, self._valid_batch)
         error = float(np.square(predicted - self._dataset.valid.value.astype(np.float64)).sum())
         return Totals(valid_error=error, valid_rows=predicted.size)
-
-    def _weight(self, before: Totals) -> int:
-        match self._method.weighting:
-            case Weighting.ROWS:
-                return len(self._dataset.train)
-            case Weighting.EQUAL:
-                return 1
-            case Weighting.VALIDATION:  # half of the most where training changed nothing, more where it helped
-                after = self._validate().valid_error
-                share = before.valid_error / max(before.valid_error + after, np.finfo(np.float64).tiny)
-                return max(1, round(VALIDATION_WEIGHT * share))
 
     def _train(self, parameters: Vector, control: Vector, round_index: int) -> tuple[Vector, float, int]:
         """Passes over the rows from the broadcast parameters (McMahan et al. 2017, Algorithm 1, ClientUpdate)."""
@@ -180,19 +164,18 @@ class LocalLearner:
 
     def note_best(self, best_round: int) -> None:
         """Keep the private part that belongs to the best round's model."""
-        if best_round == self._candidate_round:
-            self._best = self._candidate
+        self._private_part.note_best(best_round)
 
     @property
     def best_private_part(self) -> Vector:
         """(n_private,) float64: this partner's private tensors in the best round's model; empty if none are."""
-        return self._best
+        return self._private_part.best
 
     def private_state(self) -> tuple[State, int]:
         """What this partner remembers, as named arrays and its candidate's round, for a bit-identical resume."""
-        state = {}
+        state, candidate_round = self._private_part.state()
         if self._optimiser is not None:
-            state = {
+            state |= {
                 f"optimiser.{index}.{name}": tensor.detach().numpy().reshape(tensor.shape).copy()
                 for index, entry in self._optimiser.state_dict()["state"].items()
                 for name, tensor in entry.items()
@@ -200,10 +183,7 @@ class LocalLearner:
             }
         if self._method.algorithm is Algorithm.SCAFFOLD:
             state["control"] = self._control
-        if self._private.names:
-            vectors = {"now": to_vector(self._network, self._private), "candidate": self._candidate, "best": self._best}
-            state |= {f"private.{name}": vector.astype(np.float32) for name, vector in vectors.items()}
-        return state, self._candidate_round
+        return state, candidate_round
 
     def restore(self, state: State, candidate_round: int) -> None:
         """Take up what `private_state` gave."""
@@ -217,11 +197,7 @@ class LocalLearner:
             whole = self._optimiser.state_dict()
             self._optimiser.load_state_dict({"state": entries, "param_groups": whole["param_groups"]})
         self._control = state.get("control", self._control)
-        self._candidate_round = candidate_round
-        if self._private.names:
-            load_vector(self._network, self._private, state["private.now"].astype(np.float64))
-            self._candidate = state["private.candidate"].astype(np.float64)
-            self._best = state["private.best"].astype(np.float64)
+        self._private_part.restore(state, candidate_round)
 
 
 def _make_optimiser(weights: list[torch.nn.Parameter], settings: LocalSettings) -> torch.optim.Optimizer | None:

@@ -8,7 +8,6 @@ import torch
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import UpdateError
 from pharmonia.learn.contributions import Contribution, Totals, pack
-from pharmonia.learn.local import VALIDATION_WEIGHT, State
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.multitask_data import PartnerTasks
 from pharmonia.learn.multitask_network import (
@@ -22,7 +21,8 @@ from pharmonia.learn.multitask_network import (
 from pharmonia.learn.multitask_settings import MultitaskSettings, check_method
 from pharmonia.learn.multitask_steps import FederatedStep, LocalSteps
 from pharmonia.learn.network import sum_tensors
-from pharmonia.learn.settings import MAX_SEED, Algorithm, Method, Weighting
+from pharmonia.learn.settings import MAX_SEED, Algorithm, Method
+from pharmonia.learn.steps import PrivatePart, State, weight_of
 from pharmonia.nn.multitask import MultitaskBatch, MultitaskNetwork, chunks
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
 
@@ -42,11 +42,11 @@ class MultitaskLearner:
         for name, labels in data.train.labels.items():
             if not name.is_catalogue:
                 centre_head(self._network.head(name), label_sums(labels))
-        self._layout, self._private = shared_layout(self._network), private_layout(self._network)
+        self._layout = shared_layout(self._network)
         self._work = _make_work(self._network, self._layout, settings, method)
-        self._control = np.zeros(self._layout.n_params, dtype=np.float32)  # c_i of SCAFFOLD
-        self._candidate = self._best = to_vector(self._network, self._private)
-        self._candidate_round = -1
+        n_control = self._layout.n_params if method.algorithm is Algorithm.SCAFFOLD else 0
+        self._control = np.zeros(n_control, dtype=np.float32)  # c_i
+        self._private_part = PrivatePart(self._network, private_layout(self._network))
 
     @property
     def sum_tensors(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -72,7 +72,7 @@ class MultitaskLearner:
         before = Totals()
         if broadcast.step == 0:
             before = self._validate()
-            self._candidate, self._candidate_round = to_vector(self._network, self._private), broadcast.round_index - 1
+            self._private_part.hold(broadcast.round_index - 1)
         if not broadcast.train:
             return pack(np.empty(0), before, weight=1)
         self._network.train()
@@ -82,7 +82,7 @@ class MultitaskLearner:
         totals = Totals(
             train_error=error, train_rows=n_rows, valid_error=before.valid_error, valid_rows=before.valid_rows
         )
-        return pack(change, totals, self._weight(before))
+        return pack(change, totals, weight_of(self._method.weighting, len(self._data.train), before, self._validate))
 
     def validate(self, parameters: Vector) -> Totals:
         """The error of the shared vector, with this partner's heads, on its validation compounds; as `_validate`."""
@@ -109,17 +109,6 @@ class MultitaskLearner:
             error += self._settings.loss_weight(name.kind) * float(weight @ (total / np.maximum(counts, 1)))
             importance += float(weight.sum())
         return Totals(valid_error=error, valid_rows=importance)
-
-    def _weight(self, before: Totals) -> int:
-        match self._method.weighting:
-            case Weighting.ROWS:
-                return len(self._data.train)
-            case Weighting.EQUAL:
-                return 1
-            case Weighting.VALIDATION:  # half of the most where training changed nothing, more where it helped
-                after = self._validate().valid_error
-                share = before.valid_error / max(before.valid_error + after, np.finfo(np.float64).tiny)
-                return max(1, round(VALIDATION_WEIGHT * share))
 
     def _gradient(self, work: FederatedStep, broadcast: Broadcast, before: Totals) -> Contribution:
         """The gradient over this partner's share of a minibatch; heads take their step here."""
@@ -155,30 +144,25 @@ class MultitaskLearner:
 
     def note_best(self, best_round: int) -> None:
         """Keep the heads that belong to the best round's model."""
-        if best_round == self._candidate_round:
-            self._best = self._candidate
+        self._private_part.note_best(best_round)
 
     @property
     def best_private_part(self) -> Vector:
         """(n_private,) float64: this partner's heads and normalisation in the best round's model."""
-        return self._best
+        return self._private_part.best
 
     def private_state(self) -> tuple[State, int]:
         """What this partner remembers, as named arrays and its candidate's round, for a bit-identical resume."""
-        vectors = {"now": to_vector(self._network, self._private), "candidate": self._candidate, "best": self._best}
-        state = {f"private.{name}": vector.astype(np.float32) for name, vector in vectors.items()}
+        state, candidate_round = self._private_part.state()
         if self._method.algorithm is Algorithm.SCAFFOLD:
             state["control"] = self._control
-        return state | self._work.optimisers.state(), self._candidate_round
+        return state | self._work.optimisers.state(), candidate_round
 
     def restore(self, state: State, candidate_round: int) -> None:
         """Take up what `private_state` gave."""
         self._work.optimisers.load(state)
         self._control = state.get("control", self._control)
-        self._candidate_round = candidate_round
-        load_vector(self._network, self._private, state["private.now"].astype(np.float64))
-        self._candidate = state["private.candidate"].astype(np.float64)
-        self._best = state["private.best"].astype(np.float64)
+        self._private_part.restore(state, candidate_round)
 
 
 def _make_work(

@@ -7,6 +7,7 @@ from pharmonia.base.errors import OptionError, UnknownNameError
 from pharmonia.nn.choices import NORMED_MODELS, Model, Norm
 
 MAX_SEED = 2**32 - 1
+VALIDATION_WEIGHT_BITS = 12  # weights by validation are at most 2^12
 
 
 class Optimiser(StrEnum):

@@ -1,18 +1,81 @@
 """What every local learner does in a step, whatever its network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pharmonia.learn.settings import Algorithm, Method
+from pharmonia.base.arrays import Vector
+from pharmonia.learn.contributions import Totals
+from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Method, Weighting
+from pharmonia.nn.parameters import Layout, load_vector, to_vector
+
+State = dict[str, npt.NDArray[np.float32]]
 
 
 def batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
     """Batches of nearly equal size, none over batch_size; a lone last row would upset BatchNorm."""
     return np.array_split(order, -(-order.size // batch_size))
+
+
+def weight_of(weighting: Weighting, n_rows: int, before: Totals, validate: Callable[[], Totals]) -> int:
+    """How much a partner's update counts.
+
+    Args:
+        weighting: Of the method.
+        n_rows: Training rows, or compounds.
+        before: Of the broadcast model.
+        validate: Of the model after training; called where the weighting needs it.
+    """
+    match weighting:
+        case Weighting.ROWS:
+            return n_rows
+        case Weighting.EQUAL:
+            return 1
+        case Weighting.VALIDATION:  # half of the most where training changed nothing, more where it helped
+            after = validate().valid_error
+            share = before.valid_error / max(before.valid_error + after, np.finfo(np.float64).tiny)
+            return max(1, round((1 << VALIDATION_WEIGHT_BITS) * share))
+
+
+class PrivatePart:
+    """A partner's private tensors: now, in the model that is being judged, and in the best round's model."""
+
+    def __init__(self, network: nn.Module, layout: Layout) -> None:
+        self._network, self._layout = network, layout
+        self._candidate = self._best = to_vector(network, layout)
+        self._candidate_round = -1
+
+    def hold(self, round_index: int) -> None:
+        """Keep what the tensors are now: they belong to this round's model."""
+        self._candidate, self._candidate_round = to_vector(self._network, self._layout), round_index
+
+    def note_best(self, best_round: int) -> None:
+        """Keep what was held, if it belongs to the best round's model."""
+        if best_round == self._candidate_round:
+            self._best = self._candidate
+
+    @property
+    def best(self) -> Vector:
+        """(n_private,) float64, in the best round's model; empty if nothing is private."""
+        return self._best
+
+    def state(self) -> tuple[State, int]:
+        """All of it as named arrays, none if nothing is private; and whose model is being judged."""
+        if not self._layout.names:
+            return {}, self._candidate_round
+        vectors = {"now": to_vector(self._network, self._layout), "candidate": self._candidate, "best": self._best}
+        return {f"private.{name}": vector.astype(np.float32) for name, vector in vectors.items()}, self._candidate_round
+
+    def restore(self, state: State, candidate_round: int) -> None:
+        """Take up what `state` gave."""
+        self._candidate_round = candidate_round
+        if self._layout.names:
+            load_vector(self._network, self._layout, state["private.now"].astype(np.float64))
+            self._candidate = state["private.candidate"].astype(np.float64)
+            self._best = state["private.best"].astype(np.float64)
 
 
 class Correction:

@@ -14,7 +14,7 @@ from pharmonia.learn.contributions import Aggregate, Totals, unpack
 from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, encode, vector_digest
 from pharmonia.learn.network import initial_parameters, make_network, shared_layout, sum_tensors
 from pharmonia.learn.server import ServerState, server_step
-from pharmonia.learn.settings import Algorithm, Weighting
+from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Weighting
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.engine import Engine
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
@@ -25,7 +25,6 @@ from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
 OnRound = Callable[[RoundRecord], None]
 SumError = Callable[[Vector], float]
 OnAggregate = Callable[[str], None]
-VALIDATION_WEIGHT_BITS = 12
 _MOMENT = "moment."
 
 
