@@ -154,6 +154,11 @@ def test_arms_are_scored_on_the_same_rows_by_their_definitions(tmp_path: Path) -
     }
     for arm, predicted in expected.items():
         assert found.mse_of(arm) == pytest.approx(float(np.mean((measured - predicted) ** 2)))
+    federated = store.folder(run_id_of(cell.jobs()[BatteryArm.FEDERATED, None])) / "model.safetensors"
+    whole = federated.read_bytes()
+    federated.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(StoreError, match="damaged"):
+        outcome(cell, place)
     assert found.n_test == test.size
     assert found.sum_error is not None
     assert 0 < found.sum_error < 1e-5
@@ -243,8 +248,9 @@ def test_an_impossible_combination_is_named_before_anything_trains(
 def test_two_runs_on_one_folder_at_once_are_refused(tmp_path: Path) -> None:
     battery = battery_of(tmp_path / "file")
     refused = pytest.raises(StoreError, match="another run is at work")
-    with claim(tmp_path, battery, b""), refused, claim(tmp_path, battery, b""):
+    with claim(tmp_path, battery, b"first"), refused, claim(tmp_path, battery, b"second"):
         pass
+    assert (tmp_path / "battery.toml").read_bytes() == b"first"  # who is refused changes nothing
     with claim(tmp_path, battery, b""):  # and once it is over, the next may come
         pass
 

@@ -87,15 +87,20 @@ def claim(folder: Path, battery: Battery, source: bytes) -> Iterator[None]:
         StoreError: Another run holds it, or it belongs to another battery or version.
         InputError: It cannot be written.
     """
-    require_same(folder, battery)
-    about: dict[str, Json] = {"name": battery.name, "cells": digest_of(battery), "version": __version__}
-    write_whole(folder / ABOUT_FILE, canonical_json(about))
-    write_whole(folder / BATTERY_FILE, source)
-    with (folder / LOCK_FILE).open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK_FILE).open("a")
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StoreError(f"another run is at work in {folder}; wait for it or choose another --out") from error
+        require_same(folder, battery)
+        about: dict[str, Json] = {"name": battery.name, "cells": digest_of(battery), "version": __version__}
+        write_whole(folder / ABOUT_FILE, canonical_json(about))
+        write_whole(folder / BATTERY_FILE, source)
         yield
 
 

@@ -4,8 +4,7 @@ import numpy as np
 
 from pharmonia.base.arrays import Vector
 from pharmonia.base.canonical import Json, digest_json
-from pharmonia.base.errors import StoreError
-from pharmonia.bench.arms import PREDICTIONS_FILE, Job, StorePlace, run_id_of, share_out
+from pharmonia.bench.arms import PREDICTIONS_FILE, BaselineJob, Job, StorePlace, run_id_of, share_out
 from pharmonia.bench.battery import Cell
 from pharmonia.data.ownership import Owners
 from pharmonia.data.splits import Part
@@ -32,9 +31,10 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
     for arm in cell.arms:
         values = _of_arm(arm, cell, store, jobs, predicted, shared.partition.owner[test])
         scores.append(arm_score(arm, score(measured, values)))
-    federated = _model(store, jobs.get((BatteryArm.FEDERATED, None)))
-    any_model = federated or _model(store, next(iter(jobs.values())))
-    rounds = federated.rounds if federated else ()
+    trained = [job for job in jobs.values() if not isinstance(job, BaselineJob)]
+    federated = jobs.get((BatteryArm.FEDERATED, None))
+    model = _model(store, federated or trained[0]) if trained else None
+    rounds = model.rounds if model and federated else ()
     errors = [record.sum_error for record in rounds if record.sum_error is not None]
     settings: list[Json] = [job.to_json(shared.digest) for job in jobs.values()]
     return CellOutcome(
@@ -43,7 +43,7 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
         n_test=test.size,
         scores=tuple(scores),
         rounds_run=len(rounds),
-        n_params=any_model.parameters.size if any_model else 0,
+        n_params=model.parameters.size if model else 0,
         bytes_to_partners=sum(record.bytes_to_partners for record in rounds),
         bytes_from_partners=sum(record.bytes_from_partners for record in rounds),
         cpu_s=sum(record.cpu_s for record in rounds),
@@ -71,8 +71,7 @@ def _of_arm(arm: BatteryArm, cell: Cell, store: RunStore, jobs: Jobs, predicted:
             mean: Vector = alone.mean(axis=0)
             return mean
         case _:
-            models = [_model(store, jobs[BatteryArm.ALONE, partner]) for partner in partners]
-            errors = [model.selection.best_error for model in models if model is not None]
+            errors = [_model(store, jobs[BatteryArm.ALONE, partner]).selection.best_error for partner in partners]
             return np.average(alone, axis=0, weights=1 / np.maximum(errors, 1e-12))
 
 
@@ -80,10 +79,5 @@ def _predictions(store: RunStore, job: Job) -> Vector:
     return read_arrays(store.folder(run_id_of(job)) / PREDICTIONS_FILE)[0]["predicted"]
 
 
-def _model(store: RunStore, job: Job | None) -> TrainedModel | None:
-    if job is None:
-        return None
-    try:
-        return store.model(run_id_of(job))
-    except StoreError:
-        return None  # a baseline keeps predictions alone
+def _model(store: RunStore, job: Job) -> TrainedModel:
+    return store.model(run_id_of(job))
