@@ -1,8 +1,6 @@
 """`pharmonia bench`: batteries of benchmarks."""
 
 import os
-import shlex
-import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.resources import files
@@ -14,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pharmonia.base.errors import InterruptedRunError, UnknownNameError
-from pharmonia.cli.progress import progress_bar
+from pharmonia.cli.progress import command_line, progress_bar
 
 if TYPE_CHECKING:
     from pharmonia.bench.arms import StorePlace
@@ -90,7 +88,7 @@ def run(
                 run_battery(found, workplace, now=datetime.now(UTC), run_jobs=carry, on_progress=on_progress)
         except KeyboardInterrupt as interrupt:
             raise InterruptedRunError("interrupted; finished runs are kept, the same command resumes") from interrupt
-        written = write_battery(found, place, out, command=_command_line(), now=datetime.now(UTC))
+        written = write_battery(found, place, out, command=command_line(), now=datetime.now(UTC))
     typer.echo(f"Report: {written.html}\nResults: {written.results}")
 
 
@@ -127,7 +125,7 @@ def report(
     from pharmonia.bench.battery_output import write_battery  # noqa: PLC0415
 
     battery = _of_folder(folder)
-    written = write_battery(battery, _place(folder, store), folder, command=_command_line(), now=datetime.now(UTC))
+    written = write_battery(battery, _place(folder, store), folder, command=command_line(), now=datetime.now(UTC))
     typer.echo(f"Report: {written.html}\nResults: {written.results}")
 
 
@@ -157,7 +155,3 @@ def _place(folder: Path, store: str | None) -> "StorePlace":
 
     folder = folder.resolve()
     return StorePlace(url=store, folder=folder / "runs") if store else default_place(folder)
-
-
-def _command_line() -> str:
-    return shlex.join(["pharmonia", *sys.argv[1:]])

@@ -1,8 +1,6 @@
 """`pharmonia compare`: who gains from federating, on measured interactions."""
 
 import os
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pharmonia.base.errors import InterruptedRunError, OptionError
-from pharmonia.cli.progress import progress_bar
+from pharmonia.cli.progress import command_line, progress_bar
 from pharmonia.cli.training import (
     MEASURED,
     AggregationName,
@@ -133,7 +131,7 @@ def compare(
     try:
         with progress_bar("Training") as on_progress:
             report = run_comparison(
-                settings, workplace, command=_command_line(), now=datetime.now(UTC), on_progress=on_progress
+                settings, workplace, command=command_line(), now=datetime.now(UTC), on_progress=on_progress
             )
     except KeyboardInterrupt as interrupt:
         raise InterruptedRunError("interrupted; finished rounds are kept, the same command resumes") from interrupt
@@ -156,7 +154,3 @@ def _mandate(plan: Path | None, agreement: Path | None, ledger: Path | None, key
     if plan or agreement or ledger or keys:
         raise OptionError("a run under a plan takes --plan, --agreement, --ledger and --keys; give all four or none")
     return None
-
-
-def _command_line() -> str:
-    return shlex.join(["pharmonia", *sys.argv[1:]])

@@ -1,5 +1,7 @@
-"""What long commands share: bars on stderr, and a word on what is not installed."""
+"""What long commands share: bars on stderr, their own words for a report, and one on what is not installed."""
 
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +21,11 @@ from pharmonia.base.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pharmonia.bench.progress import Progress as Done
+
+
+def command_line() -> str:
+    """The command as it was typed, for a report."""
+    return shlex.join(["pharmonia", *sys.argv[1:]])
 
 
 @contextmanager
