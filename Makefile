@@ -11,7 +11,7 @@ venv: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,ray,web,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,ray,consortium,web,dev]"
 	touch $(STAMP)
 
 quickstart: venv
