@@ -17,7 +17,7 @@ import numpy as np
 
 from figures import Figure, at_most, publish
 from pharmonia.bench.scenario import Scenario, share_rows
-from pharmonia.bench.simulation import Simulation, simulate
+from pharmonia.bench.simulation import Simulation, interaction_learners, simulate
 from pharmonia.data.interactions import EncodedInteractions
 from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part, SplitKind, split_rows
@@ -49,7 +49,8 @@ class Rounds:
             local_epochs=1,
         )
         plan = TrainingPlan(local=local, method=Method(), schedule=Schedule(rounds=99, patience=99), seed=0)
-        self._simulation: Simulation = simulate(list(enumerate(datasets)), plan, aggregation, folder)
+        learners = interaction_learners(list(enumerate(datasets)), local, plan.method, plan.seed)
+        self._simulation: Simulation = simulate(learners, aggregation, folder)
         self._simulation.sums.start()
         network = make_network(local, 0)
         layout = shared_layout(network, Method())

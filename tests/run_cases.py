@@ -7,7 +7,7 @@ import numpy as np
 
 from interaction_cases import small_encoded
 from pharmonia.base.arrays import Vector
-from pharmonia.bench.simulation import simulate
+from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.data.partition import PartitionKind, partition_rows
 from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part, SplitKind, split_rows
@@ -81,14 +81,15 @@ def coordinator(
         seed=3,
     )
     parts = list(enumerate(datasets or partner_datasets(n_partners)))
-    simulation = simulate(parts, plan, aggregation, folder / "runs" / "run")
+    learners = interaction_learners(parts, local or local_settings(), plan.method, plan.seed)
+    simulation = simulate(learners, aggregation, folder / "runs" / "run")
     store = open_store(folder)
     return Coordinator(plan, simulation.engine, simulation.sums, store, "run", performance, simulation.sum_error)
 
 
 def essence(model: TrainedModel) -> list[tuple[int, float, float, str]]:
     """All of the rounds but the time they took."""
-    return [(r.round_index, r.valid_mse, r.train_loss, r.aggregate_digest) for r in model.rounds]
+    return [(r.round_index, r.valid_error, r.train_loss, r.aggregate_digest) for r in model.rounds]
 
 
 def initial(norm: Norm, seed: int, mean_value: float) -> Vector:

@@ -7,7 +7,7 @@ import pytest
 
 from pharmonia.audit.transcript import Technique, attack, noise_p_value
 from pharmonia.base.errors import DataFileError, EvidenceError
-from pharmonia.bench.simulation import simulate
+from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.messages import decode, is_learning_frame
 from pharmonia.learn.settings import Aggregation, Method
@@ -22,7 +22,9 @@ from run_cases import NEVER, local_settings, open_store, partner_datasets
 def recorded(folder: Path, aggregation: Aggregation, rounds: int = 2) -> dict[str, np.ndarray]:
     """Run and record three partners; the updates that they last contributed, in the clear."""
     plan = TrainingPlan(local=local_settings(), method=Method(), schedule=Schedule(rounds=rounds, patience=9), seed=3)
-    simulation = simulate(list(enumerate(partner_datasets(3))), plan, aggregation, folder / "home", folder / "seen")
+    parts = list(enumerate(partner_datasets(3)))
+    learners = interaction_learners(parts, local_settings(), plan.method, plan.seed)
+    simulation = simulate(learners, aggregation, folder / "home", folder / "seen")
     truth: dict[str, np.ndarray] = {}
 
     def note(_: object) -> float:

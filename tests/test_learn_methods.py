@@ -16,7 +16,7 @@ from pharmonia.learn.contributions import N_TOTALS, federated_average
 from pharmonia.learn.local import LocalLearner
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.network import initial_parameters, make_network, private_names, shared_layout
-from pharmonia.learn.server import BETA_1, BETA_2, TAU, ServerState, server_step
+from pharmonia.learn.server import BETA_1, BETA_2, TAU, Descent, ServerState, server_step
 from pharmonia.learn.settings import (
     VALIDATION_WEIGHT_BITS,
     Aggregation,
@@ -70,10 +70,9 @@ TRAINED = np.array([True, True, False])
 
 def two_steps(method: str, changes: list[Vector], optimiser: Optimiser = Optimiser.ADAM) -> Vector:
     parameters, state = np.array([1.0, 2.0, 3.0]), ServerState()
+    descent = Descent(optimiser=optimiser, learning_rate=local_settings().learning_rate)
     for change in changes:
-        parameters, state = server_step(
-            Method.parse(method), local_settings(optimiser), parameters, change, TRAINED, state
-        )
+        parameters, state = server_step(Method.parse(method), descent, parameters, change, TRAINED, state)
     assert state.n_steps == len(changes)
     return parameters
 

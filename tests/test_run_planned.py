@@ -92,7 +92,8 @@ def train(
     plan = TrainingPlan(local=local_settings(), method=Method(), schedule=Schedule(rounds=ROUNDS, patience=50), seed=3)
     store = open_store(folder)
     parts = list(enumerate(partner_datasets(3)))
-    made = simulation.simulate(parts, plan, aggregation, folder / "runs" / "run", None, charter)
+    learners = simulation.interaction_learners(parts, local_settings(), Method(), plan.seed)
+    made = simulation.simulate(learners, aggregation, folder / "runs" / "run", None, charter)
     told = None if charter is None else charter.chronicle.aggregated
     coordinator = Coordinator(plan, made.engine, made.sums, store, "run", performance, made.sum_error, told)
     watching: AbstractContextManager[None] = nullcontext()

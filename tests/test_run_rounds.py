@@ -9,7 +9,7 @@ import pytest
 from interaction_cases import small_encoded
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import InputError, MessageError, OptionError, StoreError
-from pharmonia.bench.simulation import simulate
+from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.data.partner import PartnerDataset
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.algorithms import Schedule, Selection
@@ -88,7 +88,7 @@ def test_a_run_learns_and_keeps_the_best_validated_round(tmp_path: Path) -> None
         model=Model.GIN, norm=Norm.LAYER, optimiser=Optimiser.ADAM, learning_rate=5e-3, batch_size=16, local_epochs=1
     )
     model = coordinator(tmp_path, rounds=25, local=local).train(lambda _: None)
-    errors = [record.valid_mse for record in model.rounds]
+    errors = [record.valid_error for record in model.rounds]
     assert len(errors) == 25
     assert model.selection.best_round == int(np.argmin(errors))
     assert model.selection.best_error == min(errors)
@@ -183,9 +183,9 @@ def test_an_answer_to_something_else_is_refused(tmp_path: Path, answer: Message)
         Coordinator(plan, engine, PlainSums(engine), open_store(tmp_path), "run", NEVER).train(lambda _: None)
 
 
-def record(round_index: int, valid_mse: float = 0.5) -> RoundRecord:
+def record(round_index: int, valid_error: float = 0.5) -> RoundRecord:
     return RoundRecord(
-        round_index=round_index, valid_mse=valid_mse, train_loss=0.25, aggregate_digest=f"{round_index:064x}",
+        round_index=round_index, valid_error=valid_error, train_loss=0.25, aggregate_digest=f"{round_index:064x}",
         bytes_to_partners=2**40, bytes_from_partners=3, wall_s=1.5, cpu_s=2.5, n_clipped=4, sum_error=None,
     )  # fmt: skip
 
@@ -254,7 +254,8 @@ def test_local_settings_out_of_range_are_refused(wrong: dict[str, float]) -> Non
 
 def run_of_one(folder: Path, dataset: PartnerDataset) -> Vector:
     plan = TrainingPlan(local=local_settings(), method=Method(), schedule=Schedule(rounds=3, patience=9), seed=1)
-    simulation = simulate([(0, dataset)], plan, Aggregation.SECURE, folder)
+    learners = interaction_learners([(0, dataset)], local_settings(), Method(), plan.seed)
+    simulation = simulate(learners, Aggregation.SECURE, folder)
     store = open_store(folder)
     run = Coordinator(plan, simulation.engine, simulation.sums, store, "run", NEVER)
     return run.train(lambda _: None).parameters

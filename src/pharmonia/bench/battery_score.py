@@ -49,7 +49,7 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
         cpu_s=sum(record.cpu_s for record in rounds),
         wall_s=sum(record.wall_s for record in rounds),
         sum_error=max(errors, default=None),
-        curve=np.array([record.valid_mse for record in rounds]),
+        curve=np.array([record.valid_error for record in rounds]),
         settings_digest=digest_json(settings),
     )
 

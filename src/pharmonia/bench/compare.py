@@ -173,7 +173,7 @@ def _curve(arm: Arm, result: JobResult, partner: str | None = None) -> Curve:
     return Curve(
         arm=arm,
         partner=partner,
-        valid_mse=np.array([record.valid_mse for record in model.rounds]),
+        valid_mse=np.array([record.valid_error for record in model.rounds]),
         best_round=cast(int, model.selection.best_round),
     )
 

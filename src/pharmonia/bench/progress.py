@@ -38,7 +38,7 @@ class Tracker:
         """Note a finished round."""
         self._done[event.job] = max(self._done[event.job], event.record.round_index + 1)
         record = event.record
-        self._report(event.job, f"round {record.round_index + 1}, validation MSE {record.valid_mse:.3f}")
+        self._report(event.job, f"round {record.round_index + 1}, validation error {record.valid_error:.3f}")
 
     def at(self, places: Sequence[int]) -> "Shifted":
         """The tracker for jobs that stand at these places among all."""

@@ -12,13 +12,13 @@ from pharmonia.bench.planned import RING_DEGREE, n_colluders
 from pharmonia.data.partner import PartnerDataset
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.contributions import federated_average
+from pharmonia.learn.learner import Learner
 from pharmonia.learn.local import LocalLearner
-from pharmonia.learn.settings import Aggregation
+from pharmonia.learn.settings import Aggregation, LocalSettings, Method
 from pharmonia.run.chronicle import Chronicled
 from pharmonia.run.engine import Engine
 from pharmonia.run.party import Party
 from pharmonia.run.protection import InTheClear, Masked, Protection, SecureTerms
-from pharmonia.run.records import TrainingPlan
 from pharmonia.run.sums import PlainSums, SecureSums, Sums
 from pharmonia.run.transcript import Recorder
 from pharmonia.secagg.keys import IdentityKey
@@ -56,7 +56,7 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pins:
-    """By data set's name, who its owner is in sums and with which key; and how many may collude."""
+    """By partner's name, who it is in sums and with which key; and how many may collude."""
 
     ids: dict[str, str]
     identities: dict[str, IdentityKey]
@@ -81,34 +81,38 @@ class _Pins:
         return Masked(terms, home)
 
 
+def interaction_learners(
+    datasets: Sequence[tuple[int, PartnerDataset]], local: LocalSettings, method: Method, seed: int
+) -> list[tuple[int, str, Learner]]:
+    """A learner of pairs for each data set, with its partner's number and name."""
+    return [(index, dataset.name, LocalLearner(dataset, local, method, (seed, index))) for index, dataset in datasets]
+
+
 def simulate(
-    datasets: Sequence[tuple[int, PartnerDataset]],
-    plan: TrainingPlan,
+    learners: Sequence[tuple[int, str, Learner]],
     aggregation: Aggregation,
     folder: Path,
     transcript: Path | None = None,
     charter: Charter | None = None,
 ) -> Simulation:
-    """A party for each data set; a single one has nobody to hide among.
+    """A party for each learner; a single one has nobody to hide among.
 
     Args:
-        datasets: Each with its partner's number.
-        plan: Of the run.
+        learners: Each with its partner's number and name.
         aggregation: What the coordinator may learn.
         folder: Where parties keep their private state.
         transcript: Where to write down all that the coordinator sees; None for nowhere.
         charter: The signed plan that the run is under, whose keys the parties use; None for none, with identities
             made for this run.
     """
-    secure = aggregation is Aggregation.SECURE and len(datasets) > 1
-    pins = _pins([dataset.name for _, dataset in datasets], charter)
+    secure = aggregation is Aggregation.SECURE and len(learners) > 1
+    pins = _pins([name for _, name, _ in learners], charter)
     parties = {}
-    for index, dataset in datasets:
+    for index, name, learner in learners:
         home = folder / f"party-{index}"
-        protection: Protection = pins.protection(dataset.name, home) if secure else InTheClear()
-        learner = LocalLearner(dataset, plan.local, plan.method, (plan.seed, index))
+        protection: Protection = pins.protection(name, home) if secure else InTheClear()
         permit = None if charter is None else charter.seats[index].permit
-        parties[dataset.name] = Party(learner, protection, home, permit)
+        parties[name] = Party(learner, protection, home, permit)
     engine: Engine = InProcessEngine(parties)
     if transcript is not None:
         engine = Recorder(engine, transcript)

@@ -24,7 +24,7 @@ from pharmonia.bench.arms import (
 )
 from pharmonia.bench.charter import Charter, charter_of, clock
 from pharmonia.bench.public import public_interactions
-from pharmonia.bench.simulation import simulate
+from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.outcome import Arm
@@ -118,7 +118,8 @@ def _train(
     transcript = None
     if performance.transcripts is not None and is_federated:
         transcript = performance.transcripts / f"seed-{job.seed}"
-    simulation = simulate(datasets, plan, settings.aggregation, folder, transcript, charter)
+    learners = interaction_learners(datasets, settings.local, plan.method, plan.seed)
+    simulation = simulate(learners, settings.aggregation, folder, transcript, charter)
     sum_error = simulation.sum_error if is_federated else None
     on_aggregate = None if charter is None else charter.chronicle.aggregated
     coordinator = Coordinator(

@@ -11,10 +11,19 @@ from pharmonia.base.errors import UpdateError
 from pharmonia.data.interactions import Pairs
 from pharmonia.data.partner import PartnerDataset
 from pharmonia.learn.contributions import Contribution, Totals, pack
+from pharmonia.learn.learner import State, Tensors
 from pharmonia.learn.messages import Broadcast
-from pharmonia.learn.network import initial_parameters, make_network, private_layout, score, shared_layout, sum_tensors
+from pharmonia.learn.network import (
+    STATISTICS,
+    initial_parameters,
+    make_network,
+    private_layout,
+    score,
+    shared_layout,
+    sum_tensors,
+)
 from pharmonia.learn.settings import MAX_SEED, Algorithm, LocalSettings, Method, Optimiser
-from pharmonia.learn.steps import Correction, PrivatePart, State, batches, weight_of
+from pharmonia.learn.steps import Correction, PrivatePart, batches, weight_of
 from pharmonia.nn.interaction import EntityIndex
 from pharmonia.nn.parameters import load_vector, to_vector
 
@@ -44,9 +53,14 @@ class LocalLearner:
         return [weight for name, weight in weights.items() if is_stepped or name in self._private.names]
 
     @property
-    def sum_tensors(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    def sum_tensors(self) -> Tensors:
         """Names and lengths of the tensors that a training step sums."""
         return sum_tensors(self._layout, self._method)
+
+    @property
+    def statistics_tensors(self) -> Tensors:
+        """Names and lengths of what the sum before round 0 is over."""
+        return STATISTICS
 
     def statistics(self) -> Contribution:
         """The mean of the training values, weighted by their number."""

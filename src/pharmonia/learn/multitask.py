@@ -8,6 +8,7 @@ import torch
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import UpdateError
 from pharmonia.learn.contributions import Contribution, Totals, pack
+from pharmonia.learn.learner import State, Tensors
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.multitask_data import PartnerTasks
 from pharmonia.learn.multitask_network import (
@@ -17,12 +18,13 @@ from pharmonia.learn.multitask_network import (
     private_layout,
     shared_layout,
     statistics,
+    statistics_tensors,
 )
 from pharmonia.learn.multitask_settings import MultitaskSettings, check_method
 from pharmonia.learn.multitask_steps import FederatedStep, LocalSteps
 from pharmonia.learn.network import sum_tensors
 from pharmonia.learn.settings import MAX_SEED, Algorithm, Method
-from pharmonia.learn.steps import PrivatePart, State, weight_of
+from pharmonia.learn.steps import PrivatePart, weight_of
 from pharmonia.nn.multitask import MultitaskBatch, MultitaskNetwork, chunks
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
 
@@ -49,9 +51,14 @@ class MultitaskLearner:
         self._private_part = PrivatePart(self._network, private_layout(self._network))
 
     @property
-    def sum_tensors(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    def sum_tensors(self) -> Tensors:
         """Names and lengths of the tensors that a training step sums."""
         return sum_tensors(self._layout, self._method)
+
+    @property
+    def statistics_tensors(self) -> Tensors:
+        """Names and lengths of what the sum before round 0 is over."""
+        return statistics_tensors(self._settings)
 
     def statistics(self) -> Contribution:
         """How many labels there are, and what normalises the catalogue's, weighted by training compounds."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import UpdateError
+from pharmonia.learn.learner import Tensors
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Algorithm, Method
 from pharmonia.nn.heads import LabelRows, TaskHead
@@ -79,6 +80,11 @@ def label_sums(labels: LabelRows) -> Vector:
 def statistics_length(settings: MultitaskSettings) -> int:
     """Length of the vector that partners sum before round 0."""
     return 1 + N_SUMS * sum(settings.catalogue_sizes.values())
+
+
+def statistics_tensors(settings: MultitaskSettings) -> Tensors:
+    """Names and lengths of what partners sum before round 0."""
+    return ("statistics",), (statistics_length(settings),)
 
 
 def statistics(settings: MultitaskSettings, labels: Mapping[HeadName, LabelRows], n_rows: int) -> Vector:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from pharmonia.base.arrays import Vector
+from pharmonia.learn.learner import State
 from pharmonia.learn.multitask_data import MultitaskRows
 from pharmonia.learn.multitask_network import weighted_loss
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Algorithm, Method, Optimiser
-from pharmonia.learn.steps import Correction, State, batches
+from pharmonia.learn.steps import Correction, batches
 from pharmonia.nn.multitask import MultitaskBatch, MultitaskNetwork
 from pharmonia.nn.parameters import Layout
 from pharmonia.nn.sparse import SparseLinear

@@ -6,10 +6,13 @@ import torch
 from pharmonia.base.arrays import Vector
 from pharmonia.data.interactions import EncodedInteractions, Pairs
 from pharmonia.learn.contributions import TOTAL_NAMES
+from pharmonia.learn.learner import Tensors
 from pharmonia.learn.settings import Algorithm, LocalSettings, Method, Private
 from pharmonia.nn.interaction import EntityIndex, InteractionBatch, InteractionModel
 from pharmonia.nn.models import build_model
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
+
+STATISTICS: Tensors = (("mean_value",), (1,))  # what is summed before round 0
 
 
 def make_network(local: LocalSettings, seed: int) -> InteractionModel:
@@ -42,7 +45,7 @@ def private_layout(network: InteractionModel, method: Method) -> Layout:
     return Layout.of(network, lambda name: name in private)
 
 
-def sum_tensors(layout: Layout, method: Method) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def sum_tensors(layout: Layout, method: Method) -> Tensors:
     """Names and lengths of all that a training step sums: changes, SCAFFOLD's control variates, totals."""
     names, lengths = layout.names, layout.lengths
     if method.algorithm is Algorithm.SCAFFOLD:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector
-from pharmonia.learn.settings import Algorithm, LocalSettings, Method, Optimiser
+from pharmonia.learn.settings import Algorithm, Method, Optimiser
 
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al. 2021, section 5 and appendix D
 ADAM_BETA_1, ADAM_BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8  # PyTorch's and the paper's
@@ -33,14 +33,27 @@ class ServerState:
         return ServerState(n_steps=self.n_steps + 1, moments=MappingProxyType(moments))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descent:
+    """How the coordinator goes down a gradient, in FedSGD; the partners' own optimiser and learning rate.
+
+    Args:
+        optimiser: Its kind.
+        learning_rate: Of this round.
+    """
+
+    optimiser: Optimiser
+    learning_rate: float
+
+
 def server_step(
-    method: Method, local: LocalSettings, parameters: Vector, change: Vector, trained: Mask, state: ServerState
+    method: Method, descent: Descent, parameters: Vector, change: Vector, trained: Mask, state: ServerState
 ) -> tuple[Vector, ServerState]:
     """The shared vector after a step, and the server's state.
 
     Args:
         method: Of the run.
-        local: Its optimiser and learning rate are the server's in FedSGD.
+        descent: For FedSGD.
         parameters: (n_shared,) float64. With SCAFFOLD, parameters and then the control variate c.
         change: (n_shared,) float64, the weighted mean over partners: of new minus old, or in FedSGD of gradients.
         trained: (n_shared,) bool; False for running statistics, whose mean change is applied as it is.
@@ -52,7 +65,7 @@ def server_step(
         case Algorithm.FEDADAM | Algorithm.FEDYOGI | Algorithm.FEDADAGRAD:
             step, state = _adaptive(method, change, state)
         case Algorithm.FEDSGD:
-            step, state = _descent(local, change, state)
+            step, state = _descended(descent, change, state)
     return parameters + np.where(trained, step, change), state
 
 
@@ -71,14 +84,14 @@ def _adaptive(method: Method, change: Vector, state: ServerState) -> tuple[Vecto
     return method.strength * m / (np.sqrt(v) + TAU), state.after(m=m, v=v)
 
 
-def _descent(local: LocalSettings, gradient: Vector, state: ServerState) -> tuple[Vector, ServerState]:
+def _descended(descent: Descent, gradient: Vector, state: ServerState) -> tuple[Vector, ServerState]:
     """A step of SGD or Adam (Kingma and Ba 2015, Algorithm 1) on the mean gradient, as one owner of all rows would."""
-    if local.optimiser is Optimiser.SGD:
-        return -local.learning_rate * gradient, state.after()
+    if descent.optimiser is Optimiser.SGD:
+        return -descent.learning_rate * gradient, state.after()
     old_m = state.moments.get("m", np.zeros_like(gradient))
     old_v = state.moments.get("v", np.zeros_like(gradient))
     m = ADAM_BETA_1 * old_m + (1 - ADAM_BETA_1) * gradient
     v = ADAM_BETA_2 * old_v + (1 - ADAM_BETA_2) * np.square(gradient)
     count = state.n_steps + 1
     corrected = np.sqrt(v / (1 - ADAM_BETA_2**count)) + ADAM_EPSILON
-    return -local.learning_rate * (m / (1 - ADAM_BETA_1**count)) / corrected, state.after(m=m, v=v)
+    return -descent.learning_rate * (m / (1 - ADAM_BETA_1**count)) / corrected, state.after(m=m, v=v)

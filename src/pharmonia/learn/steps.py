@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.contributions import Totals
+from pharmonia.learn.learner import State
 from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Method, Weighting
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
-
-State = dict[str, npt.NDArray[np.float32]]
 
 
 def batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:

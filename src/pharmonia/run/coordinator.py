@@ -12,15 +12,16 @@ from pharmonia.base.arrays import Vector
 from pharmonia.learn.algorithms import Selection
 from pharmonia.learn.contributions import Aggregate, Totals, unpack
 from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, encode, vector_digest
-from pharmonia.learn.network import initial_parameters, make_network, shared_layout, sum_tensors
+from pharmonia.learn.network import sum_tensors
 from pharmonia.learn.server import ServerState, server_step
 from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Weighting
+from pharmonia.learn.shared import shared_model
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.engine import Engine
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
 from pharmonia.run.sums import MAX_WEIGHT_BITS, PartnersSum, Request, Sums, Traffic, require_done
-from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
+from pharmonia.run.tensors import VALIDATION, digest_of, sum_layout
 
 OnRound = Callable[[RoundRecord], None]
 SumError = Callable[[Vector], float]
@@ -76,10 +77,9 @@ class Coordinator:
         self._sum_error = sum_error
         self._on_aggregate = on_aggregate
         self._saved_at = time.monotonic()
-        network = make_network(plan.local, plan.seed)
-        self._layout = shared_layout(network, plan.method)
-        self._trained = self._layout.trained_mask
-        self._sum_layout = sum_layout(sum_tensors(self._layout, plan.method))
+        self._model = shared_model(plan.local, plan.method, plan.seed)
+        self._trained = self._model.layout.trained_mask
+        self._sum_layout = sum_layout(sum_tensors(self._model.layout, plan.method))
 
     def train(self, on_round: OnRound) -> TrainedModel:
         """Run rounds until patience or the schedule ends them; resume where a killed run was saved."""
@@ -128,18 +128,16 @@ class Coordinator:
         return state
 
     def _start(self) -> _State:
-        """Centre the model on the mean training value, which takes one sum."""
-        plan = self._plan
+        """Centre the model on the mean training values, which takes one sum."""
         statistics = self._sums.collect(
             Request(
                 frame_of=lambda index, magnitudes: StatisticsRequest(sum_index=index, magnitudes=magnitudes),
-                layout=STATISTICS,
+                layout=sum_layout(self._model.statistics_tensors),
                 model_digest=digest_of(np.empty(0)),
                 weight_bits=MAX_WEIGHT_BITS,
             )
         )
-        network = make_network(plan.local, plan.seed)
-        parameters = initial_parameters(network, self._layout, plan.method, float(statistics.mean[0]))
+        parameters = self._model.start(statistics.mean, statistics.total_weight)
         self._store.drop_rounds(self._run_id, from_round=0)
         return _State(
             round_index=0,
@@ -192,7 +190,7 @@ class Coordinator:
             selection=selection,
             unvalidated=None,
         )
-        record = replace(record, valid_mse=error)
+        record = replace(record, valid_error=error)
         if self._is_over(state):
             record = _with_cost(record, traffic)
         self._store.add_round(self._run_id, record)
@@ -202,7 +200,12 @@ class Coordinator:
     def _step(self, state: _State, aggregate: Aggregate, record: RoundRecord) -> tuple[_State, RoundRecord]:
         plan, started = self._plan, time.process_time()
         parameters, server = server_step(
-            plan.method, plan.local, state.parameters, aggregate.change, self._trained, state.server
+            plan.method,
+            self._model.descent_at(record.round_index),
+            state.parameters,
+            aggregate.change,
+            self._trained,
+            state.server,
         )
         n_passed = state.n_train * plan.local.local_epochs  # rows gone through in a round
         record = replace(
@@ -239,7 +242,7 @@ class Coordinator:
                 "n_waited": selection.n_waited,
                 "server_steps": state.server.n_steps,
                 "scales": self._sums.scales,
-                "unvalidated": {**asdict(state.unvalidated), "valid_mse": None},
+                "unvalidated": {**asdict(state.unvalidated), "valid_error": None},
             },
         )
         self._saved_at = time.monotonic()
@@ -250,7 +253,7 @@ class Coordinator:
             return None
         arrays, meta = read_arrays(path)
         best_error = float("inf") if meta["best_error"] is None else meta["best_error"]
-        unvalidated = RoundRecord(**{**meta["unvalidated"], "valid_mse": float("nan")})
+        unvalidated = RoundRecord(**{**meta["unvalidated"], "valid_error": float("nan")})
         moments = {name.removeprefix(_MOMENT): array for name, array in arrays.items() if name.startswith(_MOMENT)}
         self._sums.restore(meta["scales"])
         self._store.drop_rounds(self._run_id, from_round=unvalidated.round_index)
@@ -268,7 +271,7 @@ class Coordinator:
 def _empty_record(round_index: int, traffic: Traffic) -> RoundRecord:
     record = RoundRecord(
         round_index=round_index,
-        valid_mse=float("nan"),
+        valid_error=float("nan"),
         train_loss=0.0,
         aggregate_digest="",
         bytes_to_partners=0,

@@ -7,7 +7,7 @@ import numpy as np
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import MessageError, StoreError
 from pharmonia.learn.contributions import N_TOTALS, Contribution
-from pharmonia.learn.local import LocalLearner
+from pharmonia.learn.learner import Learner
 from pharmonia.learn.messages import (
     Broadcast,
     Done,
@@ -22,7 +22,7 @@ from pharmonia.learn.messages import (
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.permit import Permit
 from pharmonia.run.protection import Protection, Work
-from pharmonia.run.tensors import STATISTICS, VALIDATION, digest_of, sum_layout
+from pharmonia.run.tensors import VALIDATION, digest_of, sum_layout
 from pharmonia.secagg.messages import decode as decode_secure
 
 _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
@@ -31,9 +31,7 @@ _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
 class Party:
     """One partner: its data, its model, and its private state on its own disk."""
 
-    def __init__(
-        self, learner: LocalLearner, protection: Protection, folder: Path, permit: Permit | None = None
-    ) -> None:
+    def __init__(self, learner: Learner, protection: Protection, folder: Path, permit: Permit | None = None) -> None:
         """Folder: where this partner keeps its private state, made when first needed; permit: None without a plan."""
         self._learner = learner
         self._protection = protection
@@ -62,7 +60,7 @@ class Party:
                 work = Work(
                     sum_index=request.sum_index,
                     magnitudes=request.magnitudes,
-                    layout=STATISTICS,
+                    layout=sum_layout(self._learner.statistics_tensors),
                     model_digest=digest_of(np.empty(0)),
                     make=self._learner.statistics,
                 )

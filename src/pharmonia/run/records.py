@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.algorithms import Schedule, Selection
+from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import LocalSettings, Method
 from pharmonia.run.mandate import Mandate
 
@@ -20,7 +21,7 @@ class TrainingPlan:
         seed: Initialisation; shuffling and dropout follow from it at each partner.
     """
 
-    local: LocalSettings
+    local: LocalSettings | MultitaskSettings
     method: Method
     schedule: Schedule
     seed: int
@@ -47,8 +48,9 @@ class RoundRecord:
 
     Args:
         round_index: Counted from 0.
-        valid_mse: Of the model after this round, over all partners' validation rows.
-        train_loss: Mean squared error over the training rows while training, weighted by rows.
+        valid_error: Of the model after this round, over all partners' validation rows: mean squared error, or with many
+            tasks the mean over them of their mean loss.
+        train_loss: While training, mean over the rows of squared error, or over the compounds of their weighted losses.
         aggregate_digest: SHA-256 of the parameters after this round.
         bytes_to_partners: Frames sent in this round.
         bytes_from_partners: Frames received in this round.
@@ -60,7 +62,7 @@ class RoundRecord:
     """
 
     round_index: int
-    valid_mse: float
+    valid_error: float
     train_loss: float
     aggregate_digest: str
     bytes_to_partners: int

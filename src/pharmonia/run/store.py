@@ -30,7 +30,7 @@ _rounds = sa.Table(
     _metadata,
     sa.Column("run_id", sa.String(64), sa.ForeignKey("runs.run_id"), primary_key=True),
     sa.Column("round_index", sa.Integer, primary_key=True),
-    sa.Column("valid_mse", sa.Double, nullable=False),
+    sa.Column("valid_error", sa.Double, nullable=False),
     sa.Column("train_loss", sa.Double, nullable=False),
     sa.Column("aggregate_digest", sa.String(64), nullable=False),
     sa.Column("bytes_to_partners", sa.BigInteger, nullable=False),

@@ -4,15 +4,15 @@ import numpy as np
 
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.contributions import TOTAL_NAMES, Contribution, Values
+from pharmonia.learn.learner import Tensors
 from pharmonia.learn.messages import vector_digest
 from pharmonia.secagg.header import Layout
 
-STATISTICS = Layout(names=("mean_value",), lengths=(1,))
 VALIDATION = Layout(names=TOTAL_NAMES, lengths=(1,) * len(TOTAL_NAMES))
 
 
-def sum_layout(tensors: tuple[tuple[str, ...], tuple[int, ...]]) -> Layout:
-    """The layout of a training step's sum, from the names and lengths of its tensors."""
+def sum_layout(tensors: Tensors) -> Layout:
+    """The layout of a sum, from the names and lengths of its tensors."""
     names, lengths = tensors
     return Layout(names=names, lengths=lengths)
 
