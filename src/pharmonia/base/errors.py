@@ -95,6 +95,10 @@ class StoreError(EvidenceError):
     """The store of runs does not hold what it should."""
 
 
+class BundleError(EvidenceError):
+    """A bundle of a trained model is damaged, or of another version; names the file."""
+
+
 class RosterError(ConsortiumError):
     """The partners or terms of a secure aggregation are not ones that it can protect."""
 
