@@ -72,6 +72,7 @@ def coordinator(
     method: str = "fedavg",
     aggregation: Aggregation = Aggregation.SECURE,
     datasets: list[PartnerDataset] | None = None,
+    store: RunStore | None = None,
 ) -> Coordinator:
     """A run of fresh objects over what the folder holds, as a new process would make them."""
     plan = TrainingPlan(
@@ -83,7 +84,7 @@ def coordinator(
     parts = list(enumerate(datasets or partner_datasets(n_partners)))
     learners = interaction_learners(parts, local or local_settings(), plan.method, plan.seed)
     simulation = simulate(learners, aggregation, folder / "runs" / "run")
-    store = open_store(folder)
+    store = store or open_store(folder)
     return Coordinator(plan, simulation.engine, simulation.sums, store, "run", performance, simulation.sum_error)
 
 

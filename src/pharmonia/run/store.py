@@ -1,5 +1,7 @@
 """The store of runs: one row per run and per round in a database, arrays in files beside it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -59,23 +61,34 @@ class RunStore:
         """Open or create the store.
 
         Args:
-            url: An SQLAlchemy URL, such as sqlite:///runs.sqlite.
+            url: An SQLAlchemy URL, such as sqlite:///runs.sqlite or postgresql+psycopg://user@host/runs.
             folder: Where arrays go, one sub-folder per run.
 
         Raises:
             InputError: The database cannot be opened.
         """
         self._folder = folder
+        self._name = "the store"
         try:
             parsed = sa.make_url(url)
+            self._name = f"the store {parsed.render_as_string(hide_password=True)}"
             arguments = {}
             if parsed.get_backend_name() == "sqlite":
                 arguments["timeout"] = 60
                 Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed, connect_args=arguments)
+            self._engine = sa.create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
             _metadata.create_all(self._engine)
         except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
-            raise InputError(f"the store {url} cannot be opened: {error}") from error
+            raise InputError(f"{self._name} cannot be opened: {_reason(error)}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """All of what is done within, or nothing."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self._name} failed: {_reason(error)}; the same command goes on from there") from error
 
     def folder(self, run_id: str) -> Path:
         """Where a run keeps its arrays."""
@@ -88,7 +101,7 @@ class RunStore:
             StoreError: The run exists with other settings.
         """
         text = canonical_json(settings).decode()
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             row = connection.execute(sa.select(_runs).where(_runs.c.run_id == run_id)).one_or_none()
             if row is None:
                 status = RunStatus.RUNNING
@@ -101,20 +114,20 @@ class RunStore:
     def add_round(self, run_id: str, record: RoundRecord) -> None:
         """Record a finished and validated round."""
         values = {column.name: getattr(record, column.name) for column in _rounds.c if column.name != "run_id"}
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(_rounds.insert().values(run_id=run_id, **values))
 
     def drop_rounds(self, run_id: str, *, from_round: int) -> None:
         """Forget rounds that a resumed run will repeat."""
         after = (_rounds.c.run_id == run_id) & (_rounds.c.round_index >= from_round)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(_rounds.delete().where(after))
 
     def rounds(self, run_id: str) -> tuple[RoundRecord, ...]:
         """A run's rounds, in order."""
         fields = [column for column in _rounds.c if column.name != "run_id"]
         query = sa.select(*fields).where(_rounds.c.run_id == run_id).order_by(_rounds.c.round_index)
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return tuple(RoundRecord(**row._mapping) for row in connection.execute(query))
 
     def finish(self, run_id: str, model: TrainedModel) -> None:
@@ -123,20 +136,20 @@ class RunStore:
         meta = {"best_round": selection.best_round, "best_error": selection.best_error, "n_waited": selection.n_waited}
         write_arrays(self._model_file(run_id), {"parameters": model.parameters}, meta)
         digest = next((r.aggregate_digest for r in model.rounds if r.round_index == selection.best_round), None)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 _runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.FINISHED, model_digest=digest)
             )
 
     def finish_without_model(self, run_id: str) -> None:
         """Mark a run finished that leaves nothing but predictions."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(_runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.FINISHED))
 
     def finished(self) -> frozenset[str]:
         """Ids of all finished runs."""
         query = sa.select(_runs.c.run_id).where(_runs.c.status == RunStatus.FINISHED)
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return frozenset(connection.execute(query).scalars())
 
     def model(self, run_id: str) -> TrainedModel:
@@ -150,3 +163,9 @@ class RunStore:
 
     def _model_file(self, run_id: str) -> Path:
         return self.folder(run_id) / "model.safetensors"
+
+
+def _reason(error: Exception) -> str:
+    """What the database said, without our statements and values."""
+    origin = getattr(error, "orig", None) or error
+    return str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
