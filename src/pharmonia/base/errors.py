@@ -171,6 +171,18 @@ class RefusedError(ConsortiumError):
     """The agreement, the plan or a partner's own policy does not allow it; names document, version and remedy."""
 
 
+class CertificateError(EvidenceError):
+    """A certificate or a request for one is of another authority, key, partner or use than it must be; names it."""
+
+
+class CertificateEndedError(ConsortiumError):
+    """A certificate has expired or soon will; ask the coordinator for a new one."""
+
+
+class KitError(EvidenceError):
+    """A file of a start-up kit is missing, altered, or none of the kit's; make the kit again."""
+
+
 class VerificationError(EvidenceError):
     """A ledger does not verify; the first family of checks that failed owns the exit code."""
 
