@@ -131,6 +131,10 @@ class RoundLostError(EngineError):
     """Too few partners stayed for this round's sum; skip the step and open another round."""
 
 
+class UnreachableError(EngineError):
+    """A partner did not answer in time, or its machine cannot be reached; the run can go on once it is back."""
+
+
 class EventError(InputError):
     """An event holds what no ledger takes: only ids, digests, names of closed lists, small numbers and times enter."""
 

@@ -1,0 +1,31 @@
+"""One process of a local federation, which dies with the process that started it.
+
+`python -m pharmonia.engines.nvflare.child server|site ARGUMENTS` runs NVFlare's own service of that kind.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+_SERVICES = {
+    "server": "nvflare.private.fed.app.server.server_train",
+    "site": "nvflare.private.fed.app.client.client_train",
+}
+
+
+def main() -> None:
+    """Bind this process's life to its parent's, where the system can, and become the service."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+    service = _SERVICES[sys.argv.pop(1)]
+    runpy.run_module(service, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
