@@ -170,23 +170,34 @@ def rows_of(prepared: PreparedTasks, places: TaskPlaces, chosen: Indices) -> Mul
         chosen: Indices of labels, ascending.
     """
     labels, features = prepared.labels, prepared.features
-    compounds, row = np.unique(labels.compound[chosen], return_inverse=True)
+    compounds, row = _numbered(labels.compound[chosen])
     all_bits = BitRows(indptr=features.indptr, indices=features.indices, n_columns=features.n_columns)
+    task_of = labels.task[chosen]
     weight = np.array([task.weight for task in prepared.tasks], dtype=np.float32)
     censored = np.array([task.censored_weight for task in prepared.tasks], dtype=np.float32)
     parts = {}
     for name, size in places.sizes.items():
-        inside = places.tasks_of(name)[labels.task[chosen]]
-        mine, task = chosen[inside], labels.task[chosen[inside]]
+        inside = places.tasks_of(name)[task_of]
+        mine, task = chosen[inside], task_of[inside]
+        censor = labels.censor[mine]
+        weights = weight[task]
+        np.multiply(weights, censored[task], out=weights, where=censor != 0)
         parts[name] = LabelRows(
-            indptr=np.searchsorted(row[inside], np.arange(compounds.size + 1)).astype(np.int64),
+            indptr=np.concatenate(([0], np.cumsum(np.bincount(row[inside], minlength=compounds.size)))),
             column=places.column[task],
             value=labels.value[mine],
-            censor=labels.censor[mine],
-            weight=weight[task] * np.where(labels.censor[mine] != 0, censored[task], np.float32(1)),
+            censor=censor,
+            weight=weights,
             n_columns=size,
         )
-    return MultitaskRows(bits=all_bits.take(compounds.astype(np.int64)), labels=parts)
+    return MultitaskRows(bits=all_bits.take(compounds), labels=parts)
+
+
+def _numbered(sorted_values: npt.NDArray[np.int32]) -> tuple[Indices, npt.NDArray[np.int32]]:
+    """The distinct values, and for each value which of them it is; as `np.unique`, but nothing is sorted again."""
+    is_first = np.ones(sorted_values.size, dtype=np.bool_)
+    np.not_equal(sorted_values[1:], sorted_values[:-1], out=is_first[1:])
+    return sorted_values[is_first].astype(np.int64), np.cumsum(is_first, dtype=np.int32) - np.int32(1)
 
 
 def scattered(

@@ -19,6 +19,7 @@ from pharmonia.base.arrays import frozen_view
 from pharmonia.base.errors import UpdateError
 
 _BLOCK_ELEMENTS = 2**19  # of a gradient block: 2 MiB in float32
+_BLOCK_ROWS = 2**13  # that are taken at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,9 +51,14 @@ class BitRows:
         return self.indptr.size - 1
 
     def take(self, rows: npt.NDArray[np.int64]) -> "BitRows":
-        """These compounds, in this order."""
-        indptr, places = row_places(self.indptr, rows)
-        return BitRows(indptr=indptr, indices=self.indices[places], n_columns=self.n_columns)
+        """These compounds, in this order; needs little memory beside the result."""
+        indptr = np.concatenate(([0], np.cumsum(self.indptr[rows + 1] - self.indptr[rows])))
+        indices = np.empty(indptr[-1], dtype=np.int32)
+        for first in range(0, rows.size, _BLOCK_ROWS):
+            block = rows[first : first + _BLOCK_ROWS]
+            _, places = row_places(self.indptr, block)
+            indices[indptr[first] : indptr[first + block.size]] = self.indices[places]
+        return BitRows(indptr=indptr, indices=indices, n_columns=self.n_columns)
 
 
 def check_indptr(indptr: npt.NDArray[np.int64], n_values: int) -> None:
