@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+from pharmonia.base.errors import EngineError
 from pharmonia.run.engine import Exchange, FrameHandler
 
 
@@ -16,6 +17,17 @@ class InProcessEngine:
     def partners(self) -> tuple[str, ...]:
         """Names of the partners, in the order of replies."""
         return tuple(self._parties)
+
+    def ask(self, partner: str, frame: bytes) -> bytes:
+        """One party's answer to a frame of its own.
+
+        Raises:
+            EngineError: There is no such party.
+        """
+        party = self._parties.get(partner)
+        if party is None:
+            raise EngineError(f"there is no party {partner!r}; there are {', '.join(self._parties)}")
+        return party.handle(frame)
 
     def exchange(self, frame: bytes) -> Exchange:
         """Send the frame to every party in turn and collect their answers."""

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Protocol
 
 from pharmonia.base.errors import (
     AgreementError,
@@ -24,6 +25,7 @@ from pharmonia.base.errors import (
     UpdateError,
 )
 from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.checkpoint import SignedCheckpoint
 from pharmonia.governance.events import (
     AgreementAdopted,
     Evaluated,
@@ -36,6 +38,7 @@ from pharmonia.governance.events import (
     RoundAggregated,
     RoundOpened,
 )
+from pharmonia.governance.identity import PublicKey
 from pharmonia.governance.ledger import Entry
 from pharmonia.governance.permissions import decide
 from pharmonia.governance.plan import RunPlan
@@ -48,6 +51,36 @@ from pharmonia.secagg.header import RoundHeader
 from pharmonia.secagg.messages import decode as decode_secure
 
 
+class LedgerCopy(Protocol):
+    """A partner's copy of the ledger: in this process (`Witness`), or on its own machine (`RemoteWitness`)."""
+
+    @property
+    def partner(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def public(self) -> PublicKey:
+        """What the partner signs with."""
+        ...
+
+    def catch_up(self, other: Witness) -> None:
+        """Take what the other copy has and this one does not yet."""
+        ...
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Append entries; on the partner's disk when this returns."""
+        ...
+
+    def cosign(self, offered: SignedCheckpoint, coordinator: PublicKey) -> SignedCheckpoint:
+        """The offered checkpoint with the partner's signature."""
+        ...
+
+    def keep(self, signed: SignedCheckpoint) -> None:
+        """Append a checkpoint."""
+        ...
+
+
 class Chronicle:
     """Writes what happens under one plan into the coordinator's ledger and, line for line, into every copy."""
 
@@ -56,7 +89,7 @@ class Chronicle:
         plan: RunPlan,
         versions: Sequence[Agreement],
         own: Witness,
-        others: Sequence[Witness],
+        others: Sequence[LedgerCopy],
         now: Callable[[], datetime],
     ) -> None:
         """Versions: of the agreement, all that are accepted; own: the coordinator's copy; others: the partners'."""
@@ -66,7 +99,7 @@ class Chronicle:
         self._others = tuple(others)
         self._now = now
         self._open: tuple[str, int, tuple[str, ...]] | None = None  # session, round and contributors of the last header
-        keys = {witness.partner: witness.public.key_id for witness in (own, *others)}
+        keys = {copy.partner: copy.public.key_id for copy in (own, *self._others)}
         self._keys: Mapping[str, str] = keys
 
     def begin(self, openings: Sequence[Callable[[], Entry | None]]) -> None:
@@ -143,8 +176,9 @@ class Chronicle:
             return
         offered = self._own.propose(self._now())
         signed = offered.merged(other.cosign(offered, self._own.public) for other in self._others)
-        for witness in (self._own, *self._others):
-            witness.keep(signed)
+        self._own.keep(signed)
+        for other in self._others:
+            other.keep(signed)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -188,8 +222,9 @@ class Chronicle:
         self._record(self._own.state([event], self._now()))
 
     def _record(self, entry: Entry) -> None:
-        for witness in (self._own, *self._others):
-            witness.take([entry])
+        self._own.take([entry])
+        for other in self._others:
+            other.take([entry])
 
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  # the first that fits

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from pharmonia.base.errors import LedgerError
@@ -31,6 +32,7 @@ class Witness:
 
     Guarantees:
         a_stranger_s_entry_is_not_taken: Only entries that a key named in the agreement signed.
+        a_false_signature_is_not_kept: Of a checkpoint, each is of a key named in the agreement.
         nothing_is_cosigned_unseen: A checkpoint is signed only if our own copy hashes to it.
     """
 
@@ -43,6 +45,8 @@ class Witness:
         self._folder = folder
         self._copy = copy
         named = (key for signed in history.versions for key in signed.agreement.keys)
+        path = folder / CHECKPOINTS
+        self._n_checkpoints = sum(1 for _ in read_lines(path)) if path.exists() else 0
         self._known: dict[str, PublicKey] = {key.public.key_id: key.public for key in named}
 
     @property
@@ -63,7 +67,8 @@ class Witness:
 
     def root_at(self, size: int) -> str:
         """Root of our copy's first entries, 64 hexadecimal digits."""
-        return frontier_of(size, StoredHashes(self._folder)).root.hex()
+        tree = self._copy.head.tree
+        return (tree if size == tree.size else frontier_of(size, StoredHashes(self._folder))).root.hex()
 
     def state(self, events: Sequence[Event], at: datetime) -> Entry:
         """Our next entry, signed; it stands when it comes back with the others' entries."""
@@ -103,12 +108,19 @@ class Witness:
         return cosign(offered, self._copy.head.tree, self._copy.head.ledger, coordinator, self._key)
 
     def keep(self, signed: SignedCheckpoint) -> None:
-        """Append a checkpoint to our copy.
+        """Append a checkpoint to our copy, unless it is the last that is there.
 
         Raises:
-            LedgerError: It is not the state of our copy, or does not follow on the last.
+            LedgerError: It is not the state of our copy, does not follow on the last, or bears a signature that is not
+                of a partner's key.
         """
-        self._copy.append_checkpoint(signed)
+        false = signed.false_signatures(self._known)
+        if false:
+            raise LedgerError(f"{self.partner}: a signature in the name of {false[0]} is not of a partner's key")
+        last = self._copy.last_checkpoint
+        if last is None or last.checkpoint != signed.checkpoint:
+            self._copy.append_checkpoint(signed)
+            self._n_checkpoints += 1
 
     def catch_up(self, other: "Witness") -> None:
         """Take what another copy has and ours does not yet.
@@ -122,17 +134,23 @@ class Witness:
                 f"the ledger's copy of {self.partner} has {size} entries that the copy of {other.partner}, with "
                 f"{other.size}, does not begin with: two histories; keep both and ask the other partners"
             )
-        lines = list(read_lines(other.entries_file))[size:]
-        if lines:
-            self.take([decode_entry(line.removesuffix(b"\n")) for line in lines])
+        missing = list(other.entries_from(size))
+        if missing:
+            self.take(missing)
         theirs = other.checkpoints()
         for signed in theirs[len(self.checkpoints()) :]:
             self.keep(signed)
 
+    def entries_from(self, start: int) -> Iterator[Entry]:
+        """The entries of our copy from the one of that index on."""
+        if start < self.size:
+            for line in islice(read_lines(self._folder / ENTRIES), start, self.size):
+                yield decode_entry(line.removesuffix(b"\n"))
+
     @property
-    def entries_file(self) -> Path:
-        """Where our copy's entries are."""
-        return self._folder / ENTRIES
+    def n_checkpoints(self) -> int:
+        """Checkpoints of our copy."""
+        return self._n_checkpoints
 
     def checkpoints(self) -> list[SignedCheckpoint]:
         """All checkpoints of our copy."""
