@@ -1,0 +1,262 @@
+"""A partner's site: one folder of its own opened as a party that any engine can ask. Read `Site.handle` first.
+
+Everything here is this partner's: key, copies of agreement and plan, policy, ledger, state and data. Nothing that the
+coordinator sends chooses a file, a class or a setting.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pharmonia import __version__
+from pharmonia.base.errors import AgreementError, DataFileError, HeaderError, InputError, MessageError
+from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.agreement_history import AgreementHistory
+from pharmonia.governance.documents import whole_second
+from pharmonia.governance.events import PlanRefused
+from pharmonia.governance.identity import PrivateKey, PublicKey
+from pharmonia.governance.ledger import Entry
+from pharmonia.governance.plan import SignedPlan
+from pharmonia.governance.terms import CodeIdentity, RefusalCode
+from pharmonia.learn.learner import Learner
+from pharmonia.learn.local import LocalLearner
+from pharmonia.learn.messages import MAGIC, Finish, Kind, decode, is_learning_frame
+from pharmonia.learn.multitask import MultitaskLearner
+from pharmonia.learn.multitask_data import partner_tasks
+from pharmonia.learn.settings import LocalSettings
+from pharmonia.run.arrayfile import write_arrays
+from pharmonia.run.codedigest import installed_code
+from pharmonia.run.documents import read_agreement, read_plan
+from pharmonia.run.keyfiles import read_commitment_key, read_key
+from pharmonia.run.ledger_frames import Greeting, Hello, encode, is_ledger_frame
+from pharmonia.run.ledger_keeper import LedgerKeeper
+from pharmonia.run.party import Party
+from pharmonia.run.permit import Papers, Permit
+from pharmonia.run.planned import training_plan_of
+from pharmonia.run.protection import Masked, SecureTerms
+from pharmonia.run.refusals import MAX_REASON, Refusal, encode_refusal
+from pharmonia.run.site_config import DataKind, SiteConfig, read_site
+from pharmonia.run.site_data import DataCard, describe_data, read_interactions, read_tasks
+from pharmonia.run.witness import Witness, open_witness
+from pharmonia.secagg.header import RoundHeader
+from pharmonia.secagg.keys import IdentityKey
+from pharmonia.secagg.messages import decode as decode_secure
+from pharmonia.secagg.roster import Member
+
+PRIVATE_FILE = "private.safetensors"  # this partner's own tensors of the best round's model
+_HELLO = encode(Hello())
+_KEPT_ROUNDS = "before-round-*.safetensors"  # as `Party` names them
+_PLAN_DIGITS = 16  # of a plan's digest, in the name of its folder of state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Home:
+    """What a site stands on, read once when it opens; the permit reads agreement and policy anew at every frame."""
+
+    config: SiteConfig
+    key: PrivateKey = field(repr=False)
+    history: AgreementHistory
+    signed: SignedPlan
+    code: CodeIdentity
+    card: DataCard
+    now: Callable[[], datetime]
+
+    @property
+    def state(self) -> Path:
+        """Where this partner keeps what it remembers of this plan."""
+        return self.config.state / self.signed.plan.digest[:_PLAN_DIGITS]
+
+
+class Site:
+    """One partner as an engine sees it; made by `open_site`.
+
+    Guarantees:
+        nothing_is_read_without_leave: Data files are opened after the permit's first yes, which every frame needs.
+        no_round_is_off_the_ledger: A header is answered only if our own copy has it, under the plan that we hold.
+        every_session_begins_from_the_disk: A party that was killed, or whose coordinator was, goes on bit for bit.
+    """
+
+    def __init__(self, home: _Home, witness: Witness, permit: Permit) -> None:
+        self._home = home
+        self._witness = witness
+        self._permit = permit
+        self._keeper = LedgerKeeper(witness, _coordinators(home), self._opening)
+        self._party: Party | None = None
+
+    def handle(self, frame: bytes) -> bytes:
+        """The answer to a coordinator's frame: a greeting, the ledger's, a refusal, or the party's.
+
+        Raises:
+            PharmoniaError: As `Party.handle` and `LedgerKeeper.answer`; data are damaged, or not what the plan trains.
+        """
+        if frame == _HELLO:
+            return encode(self._greeting())
+        if is_ledger_frame(frame):
+            return self._keeper.answer(frame)
+        refusal = self._permit.refusal(masks=True) or self._own_refusal(frame)
+        if refusal is not None:
+            return refusal
+        if _is(frame, Kind.SESSION_REQUEST):
+            self._party = None  # room for the next
+            self._party = _open_party(self._home, self._permit)
+        if self._party is None:
+            raise MessageError(f"{self._home.config.partner}: no session has begun since this site was started")
+        answer = self._party.handle(frame)
+        self._tidy(frame, self._party)
+        return answer
+
+    def _greeting(self) -> Greeting:
+        home = self._home
+        accepted = home.history.accepted()
+        newest = accepted[-1] if accepted else home.history.versions[0].agreement
+        return Greeting(
+            partner=home.config.partner,
+            version=__version__,
+            code=home.code,
+            agreement_version=newest.version if accepted else 0,
+            agreement=newest.digest,
+            plan=home.signed.plan.digest,
+            recipe=home.card.recipe,
+            at=whole_second(home.now()),
+        )
+
+    def _opening(self) -> Entry | None:
+        return None if self._strange_recipe() else self._permit.opening()
+
+    def _own_refusal(self, frame: bytes) -> bytes | None:
+        """What forbids this site, besides its papers, to answer."""
+        plan = self._home.signed.plan
+        strange = self._strange_recipe()
+        if strange:
+            return self._refuse(plan.digest, RefusalCode.DATASET, strange)
+        if is_learning_frame(frame):
+            return None
+        message = decode_secure(frame)
+        if not isinstance(message, RoundHeader):
+            return None
+        opened = self._keeper.round
+        if opened is None or opened.header != message.digest.hex():
+            raise HeaderError(f"{self._home.config.partner}: a round that is not on our copy of the ledger")
+        if opened.plan != plan.digest:
+            reason = f"the round is of plan {opened.plan[:16]}, but {plan.label} with {plan.digest[:16]} lies here"
+            return self._refuse(opened.plan, RefusalCode.PLAN_NOT_APPROVED, reason)
+        return None
+
+    def _strange_recipe(self) -> str:
+        named, ours = self._home.signed.plan.recipe, self._home.card.recipe
+        if named == ours:
+            return ""
+        return f"the plan names the recipe {named[:16]}, but the data here were prepared under {ours[:16]}"
+
+    def _refuse(self, plan: str, code: RefusalCode, reason: str) -> bytes:
+        entry = self._witness.state([PlanRefused(plan=plan, code=code)], self._home.now())
+        return encode_refusal(
+            Refusal(entry=entry, reason=f"{self._home.config.partner} refuses: {reason}"[:MAX_REASON])
+        )
+
+    def _tidy(self, frame: bytes, party: Party) -> None:
+        """What the beginning and the end of a run leave on our disk."""
+        if _is(frame, Kind.STATISTICS_REQUEST):  # from the start: what an earlier attempt kept is of no use
+            for old in self._home.state.glob(_KEPT_ROUNDS):
+                old.unlink()
+        if _is(frame, Kind.FINISH) and party.best_private_part.size:
+            finish = decode(frame)
+            best = finish.best_round if isinstance(finish, Finish) else -1
+            write_arrays(self._home.state / PRIVATE_FILE, {"private": party.best_private_part}, {"best_round": best})
+
+
+@contextmanager
+def open_site(folder: Path, *, now: Callable[[], datetime]) -> Iterator[Site]:
+    """A partner's site, its ledger locked against other processes until the end; no data are opened.
+
+    Args:
+        folder: Holds `site.toml` (`run.site_config`).
+        now: The clock.
+
+    Raises:
+        InputError: A file cannot be read, or `site.toml` is not one.
+        KeyFileError: A key is readable by others, damaged or missing.
+        AgreementError: The agreement does not name the key as this partner's.
+        DocumentError, TermsError: Agreement, plan or manifest are not what was written.
+        LedgerBusyError: Another process has the site open.
+        LedgerError: The copy of the ledger is damaged.
+    """
+    config = read_site(folder)
+    signed, history = read_plan(config.plan), read_agreement(config.agreement)
+    home = _Home(
+        config=config,
+        key=_own_key(config, history),
+        history=history,
+        signed=signed,
+        code=installed_code(),
+        card=describe_data(config.data),
+        now=now,
+    )
+    commitment = read_commitment_key(config.commitment).commit(signed.plan.consortium, home.card.digest)
+    papers = Papers(agreement=config.agreement, policy=config.policy)
+    with open_witness(config.partner, home.key, history, config.ledger) as witness:
+        yield Site(home, witness, Permit(signed, papers, commitment, home.code, witness, now))
+
+
+def _own_key(config: SiteConfig, history: AgreementHistory) -> PrivateKey:
+    key = read_key(config.key, None)
+    named = {one.public.key_id: one.partner for signed in history.versions for one in signed.agreement.keys}
+    owner = named.get(key.public.key_id, "nobody")
+    if owner != config.partner:
+        raise AgreementError(f"{config.key} is a key of {owner} in the agreement; put a key of {config.partner} there")
+    return key
+
+
+def _coordinators(home: _Home) -> list[PublicKey]:
+    versions = home.history.accepted()[-1:]
+    return [key.public for agreement in versions for key in agreement.active_keys(home.signed.plan.coordinator)]
+
+
+def _open_party(home: _Home, permit: Permit) -> Party:
+    """The party, with its data; only after the permit's yes."""
+    plan, config = home.signed.plan, home.config
+    agreement = read_agreement(config.agreement).current(home.now())
+    try:
+        home.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {home.state}: {error.strerror}") from error
+    terms = SecureTerms(
+        partner=config.partner,
+        identity=IdentityKey(home.key.private),
+        members=tuple(_member(agreement, partner) for partner in plan.partners),
+        n_colluders=plan.aggregation.n_colluders,
+        ring_degree=plan.aggregation.ring_degree,
+    )
+    return Party(_learner(home), Masked(terms, home.state), home.state, permit)
+
+
+def _member(agreement: Agreement, partner: str) -> Member:
+    """A partner with the key pinned in the agreement; of several, the first, as everywhere."""
+    return Member(id=partner, identity=agreement.active_keys(partner)[0].public.raw)
+
+
+def _learner(home: _Home) -> Learner:
+    plan, config = home.signed.plan, home.config
+    training = training_plan_of(plan)
+    seed = (training.seed, plan.partners.index(config.partner))
+    local = training.local
+    if isinstance(local, LocalSettings) != (config.data.kind is DataKind.INTERACTIONS):
+        raise DataFileError(f"{plan.label} trains {plan.model}, which does not learn from {config.data.kind}")
+    if isinstance(local, LocalSettings):
+        dataset = read_interactions(config.data, home.card, config.partner)
+        return LocalLearner(dataset, local, training.method, seed)
+    data = partner_tasks(
+        config.partner,
+        read_tasks(config.data, home.card),
+        local,
+        train_folds=config.data.train_folds,
+        valid_folds=config.data.valid_folds,
+    )
+    return MultitaskLearner(data, local, training.method, seed)
+
+
+def _is(frame: bytes, kind: Kind) -> bool:
+    """Whether a frame's first bytes say so; whether it is whole is for `decode` to say."""
+    return frame[: len(MAGIC) + 1] == MAGIC + bytes([kind])
