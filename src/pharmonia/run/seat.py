@@ -1,0 +1,112 @@
+"""The coordinator's whole run between organisations, from its own folder: papers, ledger and store.
+
+The other side is `run.site`; the two never import each other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pharmonia.base.errors import AgreementError, EngineError, RefusedError
+from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.agreement_history import AgreementHistory
+from pharmonia.governance.identity import PrivateKey
+from pharmonia.governance.plan import RunPlan
+from pharmonia.run.chronicle import Chronicle, Chronicled
+from pharmonia.run.codedigest import installed_code
+from pharmonia.run.coordinator import Coordinator, OnRound
+from pharmonia.run.documents import read_agreement, read_plan
+from pharmonia.run.engine import Engine
+from pharmonia.run.keyfiles import read_key
+from pharmonia.run.planned import training_plan_of
+from pharmonia.run.records import Performance, TrainedModel
+from pharmonia.run.remote_ledger import PartnerLink, RemoteWitness
+from pharmonia.run.site_config import CoordinatorConfig
+from pharmonia.run.store import RunStatus, RunStore
+from pharmonia.run.sums import SecureSums
+from pharmonia.run.witness import open_witness
+from pharmonia.secagg.roster import Member
+
+RUN_ID_DIGITS = 16  # of the plan's digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Papers:
+    """What the coordinator runs under.
+
+    Args:
+        history: The agreement, all its versions.
+        agreement: The version in force.
+        plan: The plan; whether it is approved each party judges for itself.
+        key: The coordinator's.
+    """
+
+    history: AgreementHistory
+    agreement: Agreement
+    plan: RunPlan
+    key: PrivateKey
+
+
+def coordinate(
+    config: CoordinatorConfig, engine: Engine, link: PartnerLink, now: Callable[[], datetime], on_round: OnRound
+) -> TrainedModel:
+    """The model of the coordinator's plan, trained across the sites that an engine reaches; resumed where it stood.
+
+    What ends it, whatever that is, is on the ledger under a checkpoint before the error goes on.
+
+    Args:
+        config: Of the coordinator's folder.
+        engine: Carries each frame to all sites of the plan.
+        link: Carries a frame to one of them; the same engine.
+        now: The clock.
+        on_round: Told each finished round.
+
+    Raises:
+        RefusedError: A party refuses, or the plan is not for this coordinator or its code; with reasons.
+        AgreementError: No version is in force, or the plan is under another one.
+        EngineError: Sites are missing or fail.
+        PharmoniaError: Files cannot be read; the ledger, the store or a message is damaged.
+    """
+    papers = _read_papers(config, now())
+    plan, agreement = papers.plan, papers.agreement
+    if sorted(engine.partners) != list(plan.partners):
+        raise EngineError(f"{plan.label} is of {', '.join(plan.partners)}; connected: {', '.join(engine.partners)}")
+    training = training_plan_of(plan)
+    members = [Member(id=name, identity=agreement.active_keys(name)[0].public.raw) for name in plan.partners]
+    others = [RemoteWitness(name, agreement.active_keys(name)[0].public, link) for name in plan.partners]
+    store, run_id = RunStore(config.store_url, config.store_folder), plan.digest[:RUN_ID_DIGITS]
+    with open_witness(config.partner, papers.key, papers.history, config.ledger) as own:
+        chronicle = Chronicle(plan, papers.history.accepted(), own, others, now)
+        status = store.open_run(run_id, {"plan": plan.digest}, now())
+        chronicle.require_recorded([record.aggregate_digest for record in store.rounds(run_id)])
+        if status is RunStatus.FINISHED:
+            return store.model(run_id)
+        chronicle.begin([other.opening for other in others])
+        with chronicle.recording():
+            terms = plan.aggregation
+            chronicled = Chronicled(engine, chronicle, plan.partners, masked=True)
+            sums = SecureSums(chronicled, members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
+            performance = Performance(checkpoint_every_s=config.checkpoint_every_s)
+            coordinator = Coordinator(
+                training, chronicled, sums, store, run_id, performance, None, chronicle.aggregated
+            )
+            return coordinator.train(on_round)
+
+
+def _read_papers(config: CoordinatorConfig, now: datetime) -> _Papers:
+    history, plan = read_agreement(config.agreement), read_plan(config.plan).plan
+    agreement = history.current(now)
+    if plan.agreement != agreement.digest:
+        raise AgreementError(
+            f"{plan.label} is under version {plan.agreement_version} of another agreement than {agreement.name}, "
+            f"version {agreement.version}; have it written and approved for the version in force"
+        )
+    if plan.coordinator != config.partner:
+        raise RefusedError(f"{plan.label} is coordinated by {plan.coordinator}, not by {config.partner}")
+    if plan.code is not None and plan.code != installed_code():
+        raise RefusedError(f"{plan.label} names other code than is installed here; install the code that was approved")
+    key = read_key(config.key, None)
+    owner = agreement.key(key.public.key_id).partner
+    if owner != config.partner:
+        raise AgreementError(f"{config.key} is a key of {owner}; put a key of {config.partner} there")
+    return _Papers(history=history, agreement=agreement, plan=plan, key=key)
