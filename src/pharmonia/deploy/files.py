@@ -1,0 +1,75 @@
+"""Files of kits on disk: keys that only their owner reads, and other files written only where they change."""
+
+import os
+from pathlib import Path
+
+from pharmonia.base.errors import InputError, KeyFileError, KitError
+from pharmonia.run.files import write_whole
+
+MAX_FILE_BYTES = 2**20
+_OTHERS = 0o077
+
+
+def create_key_file(path: Path, content: bytes) -> None:
+    """Write a private key into a new file of mode 0600.
+
+    Raises:
+        KeyFileError: The file exists, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise KeyFileError(f"{path} exists; a key is never overwritten, request the kit in another folder") from error
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_key_file(path: Path) -> bytes:
+    """The private key in a file.
+
+    Raises:
+        KeyFileError: Missing, or readable by others.
+    """
+    try:
+        mode = path.stat().st_mode
+        if mode & _OTHERS:
+            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:o}); run `chmod 600 {path}`")
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_kit_file(path: Path) -> bytes:
+    """A file of a kit.
+
+    Raises:
+        KitError: Missing, unreadable, or too large to be one.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror}; make the kit with `pharmonia deploy kit`") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise KitError(f"{path} has more than {MAX_FILE_BYTES:,} bytes; it is no file of a kit")
+    return content
+
+
+def write_changed(path: Path, content: bytes) -> bool:
+    """Whether the file had to be written: it was not there, or held something else.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        if path.is_file() and path.read_bytes() == content:
+            return False
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    write_whole(path, content)
+    return True

@@ -1,0 +1,31 @@
+"""What this adapter wants to stand in `local` of a start-up kit; needs no NVFlare, so that kits are made without it."""
+
+import json
+from collections.abc import Mapping
+
+from pharmonia.base.canonical import Json
+from pharmonia.engines.nvflare import settings
+
+OUR_CLASSES = "pharmonia.engines.nvflare."  # the dot: the package's modules, and nothing whose name only begins alike
+STORAGE = "/storage"  # under the workspace
+MAX_FRAME_BYTES = 1 << 30
+_THEIRS = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
+_OURS = "pharmonia.engines.nvflare.provision.WorkspaceStorage"
+
+
+def site_files() -> Mapping[str, Json]:
+    """Files of a data owner's `local`, by name: jobs may name our classes alone, and no log leaves."""
+    return {**_both(), "resources.json": settings.site_resources([OUR_CLASSES])}
+
+
+def server_files() -> Mapping[str, Json]:
+    """Files of the server's `local`, by name: as a site's, one job at a time, kept in the workspace."""
+    text = json.dumps(settings.server_resources([OUR_CLASSES], STORAGE))
+    return {**_both(), "resources.json": json.loads(text.replace(_THEIRS, _OURS))}
+
+
+def _both() -> Mapping[str, Json]:
+    return {
+        "comm_config.json": settings.communication(MAX_FRAME_BYTES),
+        "log_config.json": settings.logging_config(),
+    }
