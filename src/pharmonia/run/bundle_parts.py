@@ -109,9 +109,7 @@ def network_of(contents: BundleContents, where: str) -> MultitaskNetwork:
         BundleError: Its tensors are not those that its settings and tasks need; names one.
     """
     weights = contents.weights
-    sizes = {
-        name: weights[f"heads.{name.value}.bias"].size for name in HeadName if f"heads.{name.value}.bias" in weights
-    }
+    sizes = head_sizes(weights)
     for task in contents.tasks:
         if task.column >= sizes.get(task.head, 0):
             raise BundleError(f"{where}: task {task.task_id!r} is no column of the {task.head.value} head")
@@ -124,6 +122,12 @@ def network_of(contents: BundleContents, where: str) -> MultitaskNetwork:
             raise BundleError(f"{where}: the tensor {name} should have the shape {wanted.get(name)}, found {found}")
     shared, private = (_joined(layout, weights) for layout in layouts)
     return trained_network(contents.settings, sizes, shared, private)
+
+
+def head_sizes(weights: Weights) -> dict[HeadName, int]:
+    """Columns of each head that there is."""
+    found = {name: weights.get(f"heads.{name.value}.bias") for name in HeadName}
+    return {name: bias.size for name, bias in found.items() if bias is not None}
 
 
 def _named(layout: Layout, vector: Vector) -> dict[str, npt.NDArray[np.float32]]:

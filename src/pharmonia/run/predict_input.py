@@ -1,0 +1,145 @@
+"""Structures to predict, from CSV or SDF, a few thousand at a time; no record is dropped, whatever it holds."""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from pharmonia.base.errors import DataFileError, OptionError
+from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal
+from pharmonia.chem.structures_sdf import SdfRecord, sdf_records, sdf_smiles
+from pharmonia.data.assays_rejects import RowReason
+from pharmonia.data.catalogue import unknown_name
+
+SMILES_COLUMN = "smiles"  # in any case of letters, where no other is named
+_CSV, _SDF = (".csv", ".csv.gz"), (".sdf", ".sdf.gz", ".sd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRecord:
+    """One structure as a file lists it.
+
+    Args:
+        row: Counted from 1, a CSV's header apart.
+        identifier: The partner's own; the row where none was asked for.
+        smiles: As listed, or RDKit's of an SDF; empty where there is none.
+        reason: Why the record cannot be read, as `Refusal` or `RowReason` names it; empty where it can.
+        explanation: The same in words.
+    """
+
+    row: int
+    identifier: str
+    smiles: str
+    reason: str = ""
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputChunk:
+    """Consecutive records, and how much of the file has been read by then, in bytes on the disk."""
+
+    records: tuple[InputRecord, ...]
+    n_bytes: int
+
+
+def read_structures(
+    path: Path, smiles_column: str | None, id_column: str | None, n_records: int
+) -> Iterator[InputChunk]:
+    """The structures of a .csv, .csv.gz, .sdf, .sd or .sdf.gz file, so many at a time.
+
+    Args:
+        path: The file.
+        smiles_column: Of a CSV; None for the one that is called smiles, in any case of letters.
+        id_column: Of a CSV, or a data field of an SDF; None for the row, and for an SDF's title where it has one.
+        n_records: At a time.
+
+    Raises:
+        DataFileError: It is missing, of another type, damaged, or a CSV without a header.
+        UnknownNameError: There is no such column.
+        OptionError: An SDF has no columns.
+    """
+    name = path.name.lower()
+    if not path.is_file():
+        raise DataFileError(f"there is no file {path}")
+    if not name.endswith(_CSV + _SDF):
+        raise DataFileError(f"{path.name}: the name should end in one of {', '.join(_CSV + _SDF)}")
+    if name.endswith(_SDF) and smiles_column is not None:
+        raise OptionError(f"{path.name} is an SDF: its structures are in no column")
+    try:
+        with _opened(path) as (raw, text):
+            if name.endswith(_SDF):
+                records: Iterator[InputRecord] = (
+                    _of_sdf(row, record, id_column) for row, record in enumerate(sdf_records(text), 1)
+                )
+            else:
+                records = _csv_records(path.name, text, smiles_column, id_column)
+            while chunk := tuple(islice(records, n_records)):
+                yield InputChunk(records=chunk, n_bytes=raw.tell())
+    except (OSError, EOFError, csv.Error) as error:  # gzip's BadGzipFile is an OSError
+        raise DataFileError(f"{path.name} cannot be read: {error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, io.TextIOWrapper]]:
+    """The file as it is on the disk, and its text; a byte that is no UTF-8 spoils its own field only."""
+    with path.open("rb") as raw:
+        plain = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
+        with io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="") as text:
+            yield raw, text
+
+
+def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier: str | None) -> Iterator[InputRecord]:
+    rows = csv.reader(text)
+    header = next(rows, [])
+    if not any(column.strip() for column in header):
+        raise DataFileError(f"{name} has no header: its first line should name the columns")
+    if smiles is None:
+        smiles = next((column for column in header if column.lower() == SMILES_COLUMN), SMILES_COLUMN)
+    for column in (smiles, identifier):
+        if column is not None and column not in header:
+            raise unknown_name(f"column of {name}", column, header)
+    place = header.index(smiles)
+    id_place = None if identifier is None else header.index(identifier)
+    number = 0
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        number += 1
+        if len(row) == len(header):
+            yield _listed(number, str(number) if id_place is None else row[id_place], row[place])
+            continue
+        known = id_place is not None and id_place < len(row)
+        yield InputRecord(
+            row=number,
+            identifier=row[id_place] if known and id_place is not None else str(number),
+            smiles="",
+            reason=RowReason.FIELD_COUNT.value,
+            explanation=f"the row has {len(row)} fields, the header {len(header)}",
+        )
+
+
+def _listed(row: int, identifier: str, smiles: str) -> InputRecord:
+    if "\x00" not in smiles:  # there RDKit would stop reading
+        return InputRecord(row=row, identifier=identifier, smiles=smiles)
+    explanation = REFUSAL_TEXTS[Refusal.UNREADABLE]
+    return InputRecord(
+        row=row, identifier=identifier, smiles="", reason=Refusal.UNREADABLE.value, explanation=explanation
+    )
+
+
+def _of_sdf(row: int, record: SdfRecord, id_column: str | None) -> InputRecord:
+    identifier = record.title if id_column is None else record.fields.get(id_column, "")
+    found = sdf_smiles(record)
+    if isinstance(found, Refusal):
+        explanation = REFUSAL_TEXTS[found].replace("the SMILES", "the record")
+        return InputRecord(
+            row=row, identifier=identifier or str(row), smiles="", reason=found.value, explanation=explanation
+        )
+    return InputRecord(row=row, identifier=identifier or str(row), smiles=found)
