@@ -38,7 +38,7 @@ COORDINATOR = "dynamo"
 COORDINATOR_LEDGER = "coordinator-ledger"
 
 
-def settings(method: str = "fedavg", rounds: int = 3, batch_size: int = 256) -> ComparisonSettings:
+def settings(method: str = "fedavg", rounds: int = 2, batch_size: int = 512) -> ComparisonSettings:
     """A small run on kiba-sample."""
     return ComparisonSettings(
         dataset="kiba-sample",

@@ -1,40 +1,62 @@
 """A partner's site: the same run as in one process, what it refuses before it opens its data, and how it goes on."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from governance_cases import CODE, NOW, OWNERS
+from governance_cases import CODE, NOW, OWNERS, key_of
 from pharmonia.base.errors import (
+    AgreementError,
+    CacheError,
+    EngineError,
+    HeaderError,
+    KeyFileError,
+    LedgerBusyError,
+    LedgerError,
+    MessageError,
     RefusedError,
 )
 from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.bench.sites import partner_share
-from pharmonia.governance.events import PlanRefused, RoundAggregated, RoundOpened
+from pharmonia.engines.inprocess import InProcessEngine
+from pharmonia.governance.events import Failed, FailureCode, PlanFiled, PlanRefused, RoundAggregated, RoundOpened
+from pharmonia.governance.identity import PrivateKey
+from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import CodeIdentity, RefusalCode
 from pharmonia.learn.messages import SessionRequest, encode
 from pharmonia.learn.settings import Aggregation
 from pharmonia.run import seat, site
 from pharmonia.run.coordinator import Coordinator
+from pharmonia.run.documents import read_plan
+from pharmonia.run.engine import FrameHandler
 from pharmonia.run.records import RoundRecord, TrainedModel, TrainingPlan
-from pharmonia.run.refusals import decode_refusal
-from pharmonia.run.site import open_site
+from pharmonia.run.refusals import decode_refusal, is_refusal
+from pharmonia.run.remote_ledger import RemoteWitness, greet
+from pharmonia.run.site import Site, open_site
 from pharmonia.run.store import RunStore
+from pharmonia.run.tensors import VALIDATION
+from pharmonia.run.witness import open_witness
+from pharmonia.secagg.header import RoundHeader, Tier
+from pharmonia.secagg.messages import encode as encode_secure
 from run_cases import NEVER, essence
-from site_cases import COORDINATOR, Consortium, history, settings
+from site_cases import COORDINATOR, Consortium, history, secret, settings
 
 EVERYBODY = (*OWNERS, COORDINATOR)
 
 
-@pytest.fixture(autouse=True)
-def _code(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _code() -> Iterator[None]:
     """What runs here is what the plan names, whatever is edited meanwhile."""
-    for module in (site, seat):
-        monkeypatch.setattr(module, "installed_code", lambda: CODE)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (site, seat):
+            patch.setattr(module, "installed_code", lambda: CODE)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +70,31 @@ def aurora(original: Consortium, tmp_path: Path) -> Consortium:
 
 
 @pytest.fixture(scope="module")
+def finished(original: Consortium, tmp_path_factory: pytest.TempPathFactory) -> tuple[Consortium, TrainedModel]:
+    """A whole run between sites."""
+    place = original.copied(tmp_path_factory.mktemp("finished") / "aurora")
+    return place, place.run()
+
+
+@pytest.fixture(scope="module")
 def in_process(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     return bench_run(tmp_path_factory.mktemp("bench"), settings())
+
+
+def opened(place: Consortium, owner: str) -> AbstractContextManager[Site]:
+    return open_site(place.folder / owner, now=place.now)
+
+
+class Relay(InProcessEngine):
+    """An engine whose parties may be replaced while it stands."""
+
+    def __init__(self, parties: dict[str, FrameHandler]) -> None:
+        super().__init__(parties)
+        self._parties = parties
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        return OWNERS
 
 
 def bench_run(folder: Path, chosen: ComparisonSettings) -> TrainedModel:
@@ -64,21 +109,28 @@ def bench_run(folder: Path, chosen: ComparisonSettings) -> TrainedModel:
 
 
 def test_a_run_between_sites_gives_bit_for_bit_the_model_of_one_process(
-    aurora: Consortium, in_process: TrainedModel
+    finished: tuple[Consortium, TrainedModel], in_process: TrainedModel
 ) -> None:
-    model = aurora.run()
+    _, model = finished
     assert essence(model) == essence(in_process)
     np.testing.assert_array_equal(model.parameters, in_process.parameters)
 
 
-def test_every_copy_of_the_ledger_is_the_same_and_verifies(aurora: Consortium) -> None:
-    model = aurora.run()
+def test_every_copy_of_the_ledger_is_the_same_and_verifies(finished: tuple[Consortium, TrainedModel]) -> None:
+    place, model = finished
     for name in ("entries.jsonl", "checkpoints.jsonl"):
-        assert len({(aurora.ledger(one) / name).read_bytes() for one in EVERYBODY}) == 1
+        assert len({(place.ledger(one) / name).read_bytes() for one in EVERYBODY}) == 1
     for name in EVERYBODY:
-        assert aurora.verify(name).failed == ()
-    aggregates = [one.aggregate for one in aurora.events() if isinstance(one, RoundAggregated)]
+        assert place.verify(name).failed == ()
+    aggregates = [one.aggregate for one in place.events() if isinstance(one, RoundAggregated)]
     assert aggregates == [record.aggregate_digest for record in model.rounds]
+
+
+def test_a_finished_run_is_not_run_again(finished: tuple[Consortium, TrainedModel]) -> None:
+    place, model = finished
+    n_events = len(place.events())
+    np.testing.assert_array_equal(place.run().parameters, model.parameters)
+    assert len(place.events()) == n_events
 
 
 def test_fedsgd_with_private_norms_is_the_same_between_sites_and_each_keeps_its_norms(
@@ -131,8 +183,19 @@ def other_recipe(place: Consortium) -> None:
     place.file(replace(place.drafted(), recipe="ab" * 32))
 
 
+def other_plan(place: Consortium) -> None:
+    """Approved by all, but the coordinator runs the one before."""
+    signed = place.signed
+    place.file(replace(place.drafted(), seed=6), ("borealis",))
+    place.signed = signed
+
+
 REFUSED: list[tuple[Callable[[Consortium], None], RefusalCode]] = [
     (revoked, RefusalCode.GRANT_REVOKED),
+    (other_code, RefusalCode.CODE_DIFFERS),
+    (for_someone_else, RefusalCode.DATASET),
+    (other_agreement, RefusalCode.OTHER_AGREEMENT),
+    (other_plan, RefusalCode.PLAN_NOT_APPROVED),
     (wrong_data, RefusalCode.DATASET),
     (other_recipe, RefusalCode.DATASET),
 ]
@@ -146,32 +209,25 @@ def test_a_refusal_comes_before_any_data_and_its_reason_is_on_every_ledger(
     no_arrays(aurora, "borealis")
     with pytest.raises(RefusedError, match="borealis refuses"):
         aurora.run()
-    plan = aurora.signed.plan.digest
+    plan = read_plan(aurora.folder / "borealis" / "plan.json").plan.digest  # what lies there
     for name in EVERYBODY:
         assert PlanRefused(plan=plan, code=code) in aurora.events(name)
-    assert aurora.verify().failed == ()
+        assert aurora.verify(name).failed == ()
     assert not any(isinstance(event, RoundOpened) for event in aurora.events())
 
 
 SESSION = encode(SessionRequest(session=bytes(32)))
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (other_code, RefusalCode.CODE_DIFFERS),
-        (for_someone_else, RefusalCode.DATASET),
-        (other_agreement, RefusalCode.OTHER_AGREEMENT),
-        *REFUSED,
-    ],
-)
+@pytest.mark.parametrize(("change", "code"), REFUSED)
 def test_a_site_alone_refuses_whatever_it_is_asked(
     aurora: Consortium, change: Callable[[Consortium], None], code: RefusalCode
 ) -> None:
     change(aurora)
     no_arrays(aurora, "borealis")
     with open_site(aurora.folder / "borealis", now=aurora.now) as borealis:
-        for frame in (SESSION, b"PHM1" + bytes(40), b"nonsense"):
+        frames = [SESSION] if change is other_plan else [SESSION, b"PHM1" + bytes(40), b"nonsense"]
+        for frame in frames:
             refusal = decode_refusal(borealis.handle(frame))
             assert [event.code for event in refusal.entry.events if isinstance(event, PlanRefused)] == [code]
             assert refusal.reason.startswith("borealis refuses: ")
@@ -185,3 +241,181 @@ def test_the_policy_counts_at_the_next_frame(aurora: Consortium) -> None:
         aurora.run(stop)
     assert aurora.events()[-1] == PlanRefused(plan=aurora.signed.plan.digest, code=RefusalCode.GRANT_REVOKED)
     assert aurora.verify("cygnus").failed == ()
+
+
+def test_a_round_of_another_plan_is_refused_even_if_ours_is_on_the_ledger_too(
+    aurora: Consortium,
+) -> None:
+    """Borealis approved both, one after the other; its site holds the second, and the coordinator runs the first."""
+    other_plan(aurora)
+    second = read_plan(aurora.folder / "borealis" / "plan.json").plan.digest
+    with aurora.sites() as sites:
+        engine = InProcessEngine(sites)
+        with pytest.raises(RefusedError):
+            aurora.coordinate(engine)
+        borealis = sites["borealis"]
+        home = open_witness(COORDINATOR, key_of(COORDINATOR), aurora.history, aurora.ledger(COORDINATOR))
+        with home as coordinator:
+            remote = RemoteWitness("borealis", key_of("borealis").public, engine)
+            remote.catch_up(coordinator)
+            for event in (PlanFiled(plan=second), None):
+                stated = remote.opening() if event is None else coordinator.state([event], aurora.now())
+                assert stated is not None
+                coordinator.take([stated])
+                remote.take([stated])
+            assert not is_refusal(borealis.handle(SESSION))
+            header = header_of(aurora.signed.plan, bytes(32))
+            with pytest.raises(HeaderError, match="not on our copy"):
+                borealis.handle(encode_secure(header))
+            opened = RoundOpened(
+                plan=aurora.signed.plan.digest,
+                session=bytes(32).hex(),
+                round_index=0,
+                header=header.digest.hex(),
+                contributors=tuple(sorted(key_of(name).public.key_id for name in OWNERS)),
+            )
+            entry = coordinator.state([opened], aurora.now())
+            coordinator.take([entry])
+            remote.take([entry])
+            refusal = decode_refusal(borealis.handle(encode_secure(header)))
+    expected = PlanRefused(plan=aurora.signed.plan.digest, code=RefusalCode.PLAN_NOT_APPROVED)
+    assert refusal.entry.events == (expected,)
+
+
+def header_of(plan: RunPlan, session: bytes) -> RoundHeader:
+    return RoundHeader(
+        session=session,
+        round_index=0,
+        tier=Tier.COMMIT_THEN_MASK,
+        word_bytes=4,
+        length=VALIDATION.length,
+        degree=2,
+        layout_digest=VALIDATION.digest,
+        model_digest=bytes(32),
+        exponents=(8,) * len(VALIDATION.names),
+        weight_bits=12,
+        contributors=plan.partners,
+    )
+
+
+# What goes on after a kill
+
+
+def test_a_site_killed_between_rounds_goes_on_bit_for_bit(aurora: Consortium, in_process: TrainedModel) -> None:
+    with aurora.sites() as sites:
+
+        def kill(record: RoundRecord) -> None:
+            if record.round_index == 0:
+                raise EngineError("borealis was killed")
+
+        with pytest.raises(EngineError):
+            aurora.coordinate(InProcessEngine(sites), kill)
+    model = aurora.run()
+    assert essence(model) == essence(in_process)
+    assert aurora.verify("borealis").failed == ()
+
+
+def test_a_site_alone_killed_and_reopened_goes_on_with_the_others_still_there(
+    aurora: Consortium, in_process: TrainedModel
+) -> None:
+    with ExitStack() as stack:
+        sites = {name: stack.enter_context(open_site(aurora.folder / name, now=aurora.now)) for name in OWNERS[1:]}
+        first = ExitStack()
+        handlers: dict[str, FrameHandler] = {**sites, OWNERS[0]: first.enter_context(opened(aurora, OWNERS[0]))}
+        engine = Relay(handlers)
+
+        def kill(record: RoundRecord) -> None:
+            first.close()
+            handlers[OWNERS[0]] = stack.enter_context(opened(aurora, OWNERS[0]))
+
+        with pytest.raises(MessageError, match="no session has begun"):
+            aurora.coordinate(engine, kill)
+        assert aurora.events()[-1] == Failed(plan=aurora.signed.plan.digest, code=FailureCode.MESSAGE_DAMAGED)
+        model = aurora.coordinate(engine)
+    assert essence(model) == essence(in_process)
+    assert aurora.verify().failed == ()
+
+
+def test_a_coordinator_that_lost_its_store_begins_anew_with_sites_that_went_further(
+    aurora: Consortium, in_process: TrainedModel
+) -> None:
+    def lose(record: RoundRecord) -> None:
+        if record.round_index == 0:
+            raise EngineError("the disk of the store is gone")
+
+    with aurora.sites() as sites:
+        with pytest.raises(EngineError):
+            aurora.coordinate(InProcessEngine(sites), lose)
+        shutil.rmtree(aurora.folder / COORDINATOR / "store")
+        model = aurora.coordinate(InProcessEngine(sites))
+    assert essence(model) == essence(in_process)
+
+
+# What is not a run at all
+
+
+def test_a_greeting_says_on_what_a_site_stands(aurora: Consortium) -> None:
+    with aurora.sites() as sites:
+        found = greet(InProcessEngine(sites), "cygnus")
+        with pytest.raises(MessageError, match="acme answers in the place of cygnus"):
+            greet(InProcessEngine({"cygnus": sites["acme"]}), "cygnus")
+    plan = aurora.signed.plan
+    assert (found.partner, found.code, found.plan, found.recipe) == ("cygnus", CODE, plan.digest, plan.recipe)
+    assert (found.agreement_version, found.agreement) == (1, plan.agreement)
+
+
+def test_a_site_is_open_in_one_process_only(aurora: Consortium) -> None:
+    with aurora.sites(), pytest.raises(LedgerBusyError), opened(aurora, "acme"):
+        pass
+
+
+def test_a_key_that_others_can_read_or_that_is_another_s_opens_no_site(aurora: Consortium) -> None:
+    path = aurora.folder / "acme" / "acme.key"
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="can be read by others"), opened(aurora, "acme"):
+        pass
+    secret(path, PrivateKey.generate().to_pem(None))
+    with pytest.raises(AgreementError, match="is a key of nobody"), opened(aurora, "acme"):
+        pass
+
+
+def test_data_damaged_since_the_plan_end_the_run_and_not_the_site(aurora: Consortium) -> None:
+    path = aurora.folder / "borealis" / "data" / "train.value.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with aurora.sites() as sites:
+        with pytest.raises(CacheError, match=r"train\.value\.npy is damaged"):
+            aurora.coordinate(InProcessEngine(sites))
+        assert greet(InProcessEngine(sites), "borealis").partner == "borealis"
+    assert aurora.events()[-1] == Failed(plan=aurora.signed.plan.digest, code=FailureCode.MESSAGE_DAMAGED)
+    assert aurora.verify().failed == ()
+
+
+def test_a_second_coordinator_with_a_ledger_of_its_own_is_found_out(aurora: Consortium) -> None:
+    def stop(record: RoundRecord) -> None:
+        raise EngineError("enough")
+
+    with pytest.raises(EngineError):
+        aurora.run(stop)
+    shutil.rmtree(aurora.ledger(COORDINATOR))
+    shutil.rmtree(aurora.folder / COORDINATOR / "store")
+    with pytest.raises(LedgerError, match="two histories"):
+        aurora.run()
+
+
+def test_a_coordinator_runs_neither_another_s_plan_nor_other_code_nor_half_a_consortium(
+    aurora: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with aurora.sites() as sites:
+        some = InProcessEngine({name: sites[name] for name in OWNERS[:2]})
+        with pytest.raises(EngineError, match="connected: acme, borealis"):
+            aurora.coordinate(some)
+        monkeypatch.setattr(seat, "installed_code", lambda: replace(CODE, package="ff" * 32))
+        with pytest.raises(RefusedError, match="other code"):
+            aurora.coordinate(InProcessEngine(sites))
+        config = aurora.folder / COORDINATOR / "coordinator.toml"
+        config.write_text(config.read_text().replace('partner = "dynamo"', 'partner = "acme"'))
+        with pytest.raises(RefusedError, match="coordinated by dynamo"):
+            aurora.coordinate(InProcessEngine(sites))
+    assert not aurora.ledger(COORDINATOR).exists()

@@ -7,9 +7,10 @@ with a checkpoint that all partners at hand have cosigned.
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pharmonia.base.errors import (
     AgreementError,
@@ -49,6 +50,8 @@ from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
 from pharmonia.run.witness import Witness
 from pharmonia.secagg.header import RoundHeader
 from pharmonia.secagg.messages import decode as decode_secure
+
+ResultT = TypeVar("ResultT")
 
 
 class LedgerCopy(Protocol):
@@ -112,8 +115,7 @@ class Chronicle:
             AgreementError: The ledger knows a newer version of the agreement.
             LedgerError: A partner's copy is not the beginning of ours.
         """
-        for other in self._others:
-            other.catch_up(self._own)
+        self._of_each(lambda other: other.catch_up(self._own))
         n_adopted = self._own.standing.n_adopted
         if n_adopted > len(self._versions):
             raise AgreementError(
@@ -175,10 +177,9 @@ class Chronicle:
         if self._own.is_covered:
             return
         offered = self._own.propose(self._now())
-        signed = offered.merged(other.cosign(offered, self._own.public) for other in self._others)
+        signed = offered.merged(self._of_each(lambda other: other.cosign(offered, self._own.public)))
         self._own.keep(signed)
-        for other in self._others:
-            other.keep(signed)
+        self._of_each(lambda other: other.keep(signed))
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -223,8 +224,14 @@ class Chronicle:
 
     def _record(self, entry: Entry) -> None:
         self._own.take([entry])
-        for other in self._others:
-            other.take([entry])
+        self._of_each(lambda other: other.take([entry]))
+
+    def _of_each(self, do: Callable[[LedgerCopy], ResultT]) -> list[ResultT]:
+        """What each partner's copy gives, in order; all are asked at once, as they may be far away."""
+        if not self._others:
+            return []
+        with ThreadPoolExecutor(len(self._others)) as pool:
+            return list(pool.map(do, self._others))
 
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  # the first that fits

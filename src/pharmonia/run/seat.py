@@ -90,6 +90,12 @@ def coordinate(
             coordinator = Coordinator(
                 training, chronicled, sums, store, run_id, performance, None, chronicle.aggregated
             )
+            lacking = [one.partner for one in others if (one.public.key_id, plan.digest) not in own.standing.approvals]
+            if lacking:
+                sums.start()  # who refuses says why
+                raise RefusedError(
+                    f"{', '.join(lacking)}: no approval of {plan.label} on the ledger; look at their plans"
+                )
             return coordinator.train(on_round)
 
 

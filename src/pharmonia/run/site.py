@@ -123,7 +123,9 @@ class Site:
         )
 
     def _opening(self) -> Entry | None:
-        return None if self._strange_recipe() else self._permit.opening()
+        """What we state before a run of the plan that lies here; nothing, if the coordinator runs another."""
+        is_ours = self._home.signed.plan.digest in self._witness.standing.plans
+        return self._permit.opening() if is_ours and not self._strange_recipe() else None
 
     def _own_refusal(self, frame: bytes) -> bytes | None:
         """What forbids this site, besides its papers, to answer."""
@@ -132,7 +134,7 @@ class Site:
         if strange:
             return self._refuse(plan.digest, RefusalCode.DATASET, strange)
         if is_learning_frame(frame):
-            return None
+            return self._unapproved() if _is(frame, Kind.SESSION_REQUEST) else None
         message = decode_secure(frame)
         if not isinstance(message, RoundHeader):
             return None
@@ -143,6 +145,13 @@ class Site:
             reason = f"the round is of plan {opened.plan[:16]}, but {plan.label} with {plan.digest[:16]} lies here"
             return self._refuse(opened.plan, RefusalCode.PLAN_NOT_APPROVED, reason)
         return None
+
+    def _unapproved(self) -> bytes | None:
+        plan = self._home.signed.plan
+        if (self._witness.public.key_id, plan.digest) in self._witness.standing.approvals:
+            return None
+        reason = f"{plan.label} with {plan.digest[:16]} lies here, but the coordinator has not put it on the ledger"
+        return self._refuse(plan.digest, RefusalCode.PLAN_NOT_APPROVED, reason)
 
     def _strange_recipe(self) -> str:
         named, ours = self._home.signed.plan.recipe, self._home.card.recipe
