@@ -48,7 +48,7 @@ def request(
     key: KeyOption,
     host: Annotated[
         list[str] | None,
-        typer.Option(help="A coordinator's: name or IP address at which its server is reached; may be repeated."),
+        typer.Option(help="A coordinator's: name or IPv4 address at which its server is reached; may be repeated."),
     ] = None,
 ) -> None:
     """Make the kit's private keys, which stay in FOLDER, and a signed request for their certificates."""

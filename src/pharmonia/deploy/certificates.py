@@ -64,16 +64,16 @@ class Subject:
 
 
 def require_host(text: str) -> str:
-    """The host name or IP address, if it is one.
+    """The host name or IPv4 address, if it is one; NVFlare 2.9 knows no address of IPv6.
 
     Raises:
         OptionError: It is neither; host names are lower case.
     """
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.IPv4Address(text))
     except ValueError:
-        if not _HOST.fullmatch(text):
-            raise OptionError(f"expected a host name in lower case or an IP address, got {text[:80]!a}") from None
+        if not _HOST.fullmatch(text) or text.replace(".", "").isdigit():
+            raise OptionError(f"expected a host name in lower case or an IPv4 address, got {text[:80]!a}") from None
     return text
 
 
@@ -107,18 +107,19 @@ class Request:
     pem: str
 
     def __post_init__(self) -> None:
-        request = self._loaded()
-        key = request.public_key()
+        try:
+            request = x509.load_pem_x509_csr(self.pem.encode())
+            key, is_signed = request.public_key(), request.is_signature_valid
+            _subject(request.subject)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise CertificateError("the certificate request is damaged; ask for a new one") from error
         if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_KEY_BITS:
             raise CertificateError(f"a certificate is requested for an RSA key of at least {MIN_KEY_BITS} bits")
-        if not request.is_signature_valid:
+        if not is_signed:
             raise CertificateError("the certificate request is not signed by its own key; ask for a new one")
 
     def _loaded(self) -> x509.CertificateSigningRequest:
-        try:
-            return x509.load_pem_x509_csr(self.pem.encode())
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise CertificateError("the certificate request is damaged; ask for a new one") from error
+        return x509.load_pem_x509_csr(self.pem.encode())
 
     @property
     def subject(self) -> Subject:
@@ -152,13 +153,13 @@ class Certificate:
     def __post_init__(self) -> None:
         if self.pem.count("-----BEGIN") != 1:
             raise CertificateError("expected a file with exactly one certificate")
-        self._loaded()
+        try:  # all of it, since its parts are only read when they are asked for
+            _ = (self.subject, self.begins, self.ends, self.hosts, self.usage, _public(self._loaded().public_key()))
+        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            raise CertificateError("the certificate is damaged; ask for it again") from error
 
     def _loaded(self) -> x509.Certificate:
-        try:
-            return x509.load_pem_x509_certificate(self.pem.encode())
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise CertificateError("the certificate is damaged") from error
+        return x509.load_pem_x509_certificate(self.pem.encode())
 
     @property
     def subject(self) -> Subject:
@@ -185,7 +186,7 @@ class Certificate:
         """Host names and IP addresses at which it may be shown, in its order."""
         try:
             names = self._loaded().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (x509.ExtensionNotFound, ValueError):
+        except x509.ExtensionNotFound:
             return ()
         return tuple(str(name.value) for name in names)
 
@@ -197,7 +198,7 @@ class Certificate:
             if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
                 return Usage.AUTHORITY
             purposes = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-        except (x509.ExtensionNotFound, ValueError):
+        except x509.ExtensionNotFound:
             return None
         return next((usage for usage, known in _PURPOSES.items() if set(known) == purposes), None)
 

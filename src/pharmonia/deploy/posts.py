@@ -96,7 +96,7 @@ class Address:
     """Where the server listens: one host, one port, for everything.
 
     Args:
-        host: A name in lower case or an IP address.
+        host: A name in lower case or an IPv4 address.
         port: Above 1023, since nothing of ours runs with the rights to listen below.
 
     Raises:
@@ -112,7 +112,7 @@ class Address:
             raise OptionError(f"expected a port from 1024 to 65535, got {self.port}")
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @staticmethod
     def parse(text: str) -> "Address":
@@ -124,4 +124,4 @@ class Address:
         host, _, port = text.rpartition(":")
         if not (host and port.isascii() and port.isdigit()):
             raise OptionError(f"expected the server's address as HOST:PORT, got {text[:80]!a}")
-        return Address(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+        return Address(host=host, port=int(port))

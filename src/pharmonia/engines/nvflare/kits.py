@@ -7,7 +7,7 @@ from pharmonia.base.canonical import Json
 from pharmonia.engines.nvflare import settings
 
 OUR_CLASSES = "pharmonia.engines.nvflare."  # the dot: the package's modules, and nothing whose name only begins alike
-STORAGE = "/storage"  # under the workspace
+STORAGE = "storage"  # in the workspace; NVFlare makes the folder as its process sees it, and looks for it through ours
 MAX_FRAME_BYTES = 1 << 30
 _THEIRS = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
 _OURS = "pharmonia.engines.nvflare.provision.WorkspaceStorage"
