@@ -19,6 +19,8 @@ COMMANDS = (
     ("data", "import"),
     ("prepare",),
     *(("prepare", name) for name in ("tables", "check", "key", "recipe")),
+    ("export",),
+    ("predict",),
     ("audit",),
     ("bench",),
     *(("bench", name) for name in ("list", "run", "status", "report")),

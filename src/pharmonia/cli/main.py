@@ -9,7 +9,22 @@ from rich.text import Text
 
 from pharmonia import __version__
 from pharmonia.base.errors import MissingExtraError, PharmoniaError
-from pharmonia.cli import audit, bench, compare, consortium, data, deploy, keys, ledger, plan, policy, prepare, verify
+from pharmonia.cli import (
+    audit,
+    bench,
+    compare,
+    consortium,
+    data,
+    deploy,
+    export,
+    keys,
+    ledger,
+    plan,
+    policy,
+    predict,
+    prepare,
+    verify,
+)
 
 _TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
 
@@ -30,6 +45,8 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(deploy.app, name="deploy")
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("audit")(audit.audit)
 app.command("verify")(verify.verify)
 
