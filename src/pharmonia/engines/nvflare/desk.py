@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pharmonia.base.errors import EngineError, MessageError, ReplayError
-from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task, encode_fault
+from pharmonia.engines.nvflare.wire import PART_BYTES, Assembly, Form, Reply, Request, Task, encode_fault
 from pharmonia.run.engine import FrameHandler
 
-HOLD_FROM_BYTES = 8 << 20
 FAULT_LOG = "faults.log"
 
 
@@ -62,13 +61,17 @@ class Desk:
         self._folder = folder
         self._max_frame_bytes = max_frame_bytes
         self._party: FrameHandler | None = None
+        self._not_opened: BaseException | None = None
         self._last = -1
-        self._held: tuple[int, bytes] | None = None
+        self._parts: Assembly | None = None  # of the frame that is arriving
+        self._held: tuple[int, bytes] | None = None  # request and answer
         self._busy = threading.Lock()
 
     def answer(self, question: Question) -> Reply:
         """The reply to a question; never an exception."""
         if not self._busy.acquire(blocking=False):
+            if question.task == Task.HELLO and question.peer == self._coordinator:
+                return Reply(form=Form.MORE, body=b"")
             return Reply(form=Form.FAULT, body=encode_fault(EngineError("still at work on an earlier frame")))
         try:
             return self._answer(question)
@@ -84,39 +87,64 @@ class Desk:
             raise MessageError("only the coordinator's job is answered here")
         if request.run != self._run:
             raise MessageError("the request belongs to another run")
-        if len(request.frame) > self._max_frame_bytes:
-            raise MessageError(f"a frame has at most {self._max_frame_bytes} bytes here, got {len(request.frame)}")
+        if request.length > self._max_frame_bytes:
+            raise MessageError(f"a frame has at most {self._max_frame_bytes} bytes here, got {request.length}")
         match question.task:
             case Task.HELLO:
-                if self._party is None:
-                    self._party = self._open_party()
-                return Reply(form=Form.FRAME, body=b"")
+                return self._open()
             case Task.FRAME:
-                return self._handle(request)
+                return self._take(request)
             case Task.FETCH:
                 return self._fetch(request)
             case _:
                 raise MessageError("there is no such task")
 
-    def _handle(self, request: Request) -> Reply:
+    def _open(self) -> Reply:
+        if self._not_opened is not None:
+            raise self._not_opened
+        if self._party is None:
+            try:
+                self._party = self._open_party()
+            except BaseException as error:
+                self._not_opened = error  # for a coordinator that asks again because this answer came too late
+                raise
+        return Reply(form=Form.FRAME, body=b"")
+
+    def _take(self, request: Request) -> Reply:
+        """Keep a part; with the last one, let the party handle the frame."""
         if self._party is None:
             raise MessageError("a run begins with a hello")
-        if request.number <= self._last:
-            raise ReplayError(f"request {request.number} comes after {self._last}; nothing was done")
-        self._last, self._held = request.number, None
-        frame = self._party.handle(request.frame)
-        if len(frame) > self._max_frame_bytes:
-            raise MessageError(f"a frame has at most {self._max_frame_bytes} bytes here, the answer has {len(frame)}")
-        if len(frame) < HOLD_FROM_BYTES:
-            return Reply(form=Form.FRAME, body=frame)
-        self._held = (request.number, frame)
-        return Reply(form=Form.HELD, body=str(len(frame)).encode())
+        if request.start == 0:
+            if request.number <= self._last:
+                raise ReplayError(f"request {request.number} comes after {self._last}; nothing was done")
+            self._last, self._held, self._parts = request.number, None, Assembly(request.length)
+        if request.length <= PART_BYTES and len(request.part) == request.length:
+            return self._handle(self._party, request.number, request.part)
+        if request.number != self._last or self._parts is None:
+            raise MessageError(f"a part of request {request.number} comes after request {self._last}")
+        self._parts.add(request.start, request.part)
+        if not self._parts.is_whole:
+            return Reply(form=Form.MORE, body=b"")
+        frame, self._parts = self._parts.frame(), None
+        return self._handle(self._party, request.number, frame)
+
+    def _handle(self, party: FrameHandler, number: int, frame: bytes) -> Reply:
+        answer = party.handle(frame)
+        if len(answer) > self._max_frame_bytes:
+            raise MessageError(f"a frame has at most {self._max_frame_bytes} bytes here, the answer has {len(answer)}")
+        if len(answer) <= PART_BYTES:
+            return Reply(form=Form.FRAME, body=answer)
+        self._held = (number, answer)
+        return Reply(form=Form.HELD, body=str(len(answer)).encode())
 
     def _fetch(self, request: Request) -> Reply:
-        if self._held is None or self._held[0] != request.number:
-            raise MessageError(f"no answer to request {request.number} is held")
-        frame, self._held = self._held[1], None
-        return Reply(form=Form.FRAME, body=frame)
+        if self._held is None or self._held[0] != request.number or request.start >= len(self._held[1]):
+            raise MessageError(f"no answer to request {request.number} is held from {request.start} on")
+        answer = self._held[1]
+        stop = request.start + PART_BYTES
+        if stop >= len(answer):
+            self._held = None
+        return Reply(form=Form.FRAME, body=answer[request.start : stop])
 
     def _write_down(self, question: Question, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))

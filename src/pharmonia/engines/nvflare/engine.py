@@ -2,18 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pharmonia.base.errors import EngineError, MessageError, OptionError, PharmoniaError, UnreachableError
-from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task, decode_fault, held_length
+from pharmonia.engines.nvflare.wire import PART_BYTES, Assembly, Form, Reply, Request, Task, decode_fault, held_length
 from pharmonia.run.engine import Exchange
 
 OnReply = Callable[[str, bytes], None]
 _HELLO_WAIT_S = 0.1  # between two calls to a site that is not there yet
-_HELLO_ANSWER_S = 30.0
+_HELLO_ANSWER_S = 1.0  # one to a job that has only begun is lost
 
 
 class Link(Protocol):
@@ -37,21 +38,41 @@ class Limits:
         timeout_s: For an answer to a frame, or a stretch of it in which nothing arrives.
         hello_timeout_s: For all partners to be there.
         max_frame_bytes: Longest frame that goes out or comes in.
-        n_fetched_at_once: Long replies on their way at once; each takes up to twice its length in memory.
+        room_bytes: Of long replies that arrive or are worked on at once; one is always let in.
     """
 
     timeout_s: float = 600.0
     hello_timeout_s: float = 60.0
     max_frame_bytes: int = 1 << 30
-    n_fetched_at_once: int = 2
+    room_bytes: int = 192 << 20
 
     def __post_init__(self) -> None:
         if not (self.timeout_s > 0 and self.hello_timeout_s > 0):
             raise OptionError(f"time-outs are above 0, got {self.timeout_s} and {self.hello_timeout_s}")
-        if self.max_frame_bytes < 1 or self.n_fetched_at_once < 1:
-            raise OptionError(
-                f"expected room for a frame and one at a time, got {self.max_frame_bytes} and {self.n_fetched_at_once}"
-            )
+        if self.max_frame_bytes < 1 or self.room_bytes < 1:
+            raise OptionError(f"expected room for frames, got {self.max_frame_bytes} and {self.room_bytes}")
+
+
+class _Room:
+    """Room for long replies, in bytes; whoever finds none waits."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_bytes = n_bytes
+        self._n_taken = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def for_bytes(self, length: int) -> Iterator[None]:
+        """Room for so many; one reply always has it, however long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._n_taken or self._n_taken + length <= self._n_bytes)
+            self._n_taken += length
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_taken -= length
+                self._changed.notify_all()
 
 
 class NvflareEngine:
@@ -65,7 +86,7 @@ class NvflareEngine:
         self._limits = limits
         self._number = 0
         self._pool = ThreadPoolExecutor(max(len(self._partners), 1), thread_name_prefix="exchange")
-        self._room = threading.Semaphore(limits.n_fetched_at_once)
+        self._room = _Room(limits.room_bytes)
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -87,14 +108,18 @@ class NvflareEngine:
 
     def _greet(self, partner: str) -> int:
         until = time.monotonic() + self._limits.hello_timeout_s
-        request = Request(run=self._run, number=0, frame=b"")
+        request = Request(run=self._run, number=0, start=0, length=0, part=b"")
         while True:
             try:
-                return len(self._opened(partner, self._link.ask(partner, Task.HELLO, request, _HELLO_ANSWER_S)))
-            except UnreachableError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(_HELLO_WAIT_S)
+                reply = self._link.ask(partner, Task.HELLO, request, _HELLO_ANSWER_S)
+                if reply.form is not Form.MORE:
+                    return len(self._opened(partner, reply))
+                reason = f"{partner}: is not ready"
+            except UnreachableError as error:
+                reason = str(error)
+            if time.monotonic() > until:
+                raise UnreachableError(f"{reason}; gave up after {self._limits.hello_timeout_s:g} s")
+            time.sleep(_HELLO_WAIT_S)
 
     def ask(self, partner: str, frame: bytes) -> bytes:
         """One partner's answer to a frame; raises as `exchange`."""
@@ -161,8 +186,7 @@ class NvflareEngine:
         limits = self._limits
         if len(frame) > limits.max_frame_bytes:
             raise MessageError(f"a frame has at most {limits.max_frame_bytes} bytes, got {len(frame)}")
-        request = Request(run=self._run, number=number, frame=frame)
-        reply = self._link.ask(partner, Task.FRAME, request, limits.timeout_s)
+        reply = self._send(partner, frame, number)
         if reply.form is not Form.HELD:
             answer = self._opened(partner, reply)
             on_reply(partner, answer)
@@ -172,10 +196,29 @@ class NvflareEngine:
             raise MessageError(
                 f"{partner}: a frame has at most {limits.max_frame_bytes} bytes, its answer has {length}"
             )
-        with self._room:
-            fetch = Request(run=self._run, number=number, frame=b"")
-            on_reply(partner, self._opened(partner, self._link.ask(partner, Task.FETCH, fetch, limits.timeout_s)))
+        with self._room.for_bytes(length):
+            on_reply(partner, self._fetch(partner, number, length))
         return length
+
+    def _send(self, partner: str, frame: bytes, number: int) -> Reply:
+        """The reply to a frame, which goes in parts."""
+        view, length, start = memoryview(frame), len(frame), 0
+        while True:
+            part = bytes(view[start : start + PART_BYTES])
+            request = Request(run=self._run, number=number, start=start, length=length, part=part)
+            reply = self._link.ask(partner, Task.FRAME, request, self._limits.timeout_s)
+            start += len(part)
+            if start >= length or reply.form is not Form.MORE:
+                return reply
+
+    def _fetch(self, partner: str, number: int, length: int) -> bytes:
+        """A reply that is held at the site, part by part."""
+        arrived = Assembly(length)
+        while not arrived.is_whole:
+            request = Request(run=self._run, number=number, start=arrived.start, length=0, part=b"")
+            part = self._opened(partner, self._link.ask(partner, Task.FETCH, request, self._limits.timeout_s))
+            arrived.add(request.start, part)
+        return arrived.frame()
 
     def _opened(self, partner: str, reply: Reply) -> bytes:
         if reply.form is Form.FAULT:

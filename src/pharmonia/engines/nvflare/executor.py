@@ -8,15 +8,15 @@ import os
 from abc import abstractmethod
 from pathlib import Path
 
-from nvflare.apis.event_type import EventType
-from nvflare.apis.executor import Executor
-from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
-from nvflare.apis.signal import Signal
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
-from nvflare.fuel.f3.cellnet.fqcn import FQCN
-from nvflare.fuel.f3.cellnet.utils import make_reply
-from nvflare.fuel.f3.message import Message
+from nvflare.apis.event_type import EventType  # type: ignore[import-untyped]
+from nvflare.apis.executor import Executor  # type: ignore[import-untyped]
+from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
+from nvflare.apis.shareable import Shareable  # type: ignore[import-untyped]
+from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode  # type: ignore[import-untyped]
+from nvflare.fuel.f3.cellnet.fqcn import FQCN  # type: ignore[import-untyped]
+from nvflare.fuel.f3.cellnet.utils import make_reply  # type: ignore[import-untyped]
+from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
 
 from pharmonia.base.errors import EngineError, MessageError, OptionError, UnreachableError
 from pharmonia.engines.nvflare.desk import Desk, Question
@@ -58,7 +58,7 @@ class Gate:
         return make_reply(ReturnCode.UNAUTHENTICATED, error="a site's job takes messages of the server only")
 
 
-class PartyExecutor(Executor):
+class PartyExecutor(Executor):  # type: ignore[misc]
     """Holds a site's party for the life of the job; a subclass in installed code says how it is opened."""
 
     def __init__(self, run: str) -> None:
@@ -77,7 +77,7 @@ class PartyExecutor(Executor):
         if event_type in (EventType.ABOUT_TO_START_RUN, EventType.START_RUN):
             self._gate.put_up(fl_ctx.get_engine().get_cell(), str(fl_ctx.get_identity_name()))
 
-    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:  # noqa: ARG002 - NVFlare passes it
         """The reply to a request, as NVFlare carries it; never an exception."""
         try:
             if not self._gate.put_up(fl_ctx.get_engine().get_cell(), str(fl_ctx.get_identity_name())):

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-import psutil
-from nvflare.fuel.flare_api.api_spec import JobNotFound, NoConnection
-from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
-from nvflare.lighter.entity import participant_from_dict
-from nvflare.lighter.impl.cert import CertBuilder
-from nvflare.lighter.impl.static_file import StaticFileBuilder
-from nvflare.lighter.impl.workspace import WorkspaceBuilder
-from nvflare.lighter.provisioner import Provisioner
-from nvflare.lighter.spec import Project
+import psutil  # type: ignore[import-untyped]
+from nvflare.fuel.flare_api.api_spec import JobNotFound, NoConnection  # type: ignore[import-untyped]
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session  # type: ignore[import-untyped]
+from nvflare.lighter.entity import participant_from_dict  # type: ignore[import-untyped]
+from nvflare.lighter.impl.cert import CertBuilder  # type: ignore[import-untyped]
+from nvflare.lighter.impl.static_file import StaticFileBuilder  # type: ignore[import-untyped]
+from nvflare.lighter.impl.workspace import WorkspaceBuilder  # type: ignore[import-untyped]
+from nvflare.lighter.provisioner import Provisioner  # type: ignore[import-untyped]
+from nvflare.lighter.spec import Project  # type: ignore[import-untyped]
 
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import EngineError, UnreachableError
@@ -88,7 +88,8 @@ class LocalFederation:
         plot = self._plot
         is_server = name == SERVER
         own = {COORDINATOR_FOLDER: str(plot.coordinator)} if is_server else {SITE_FOLDER: str(plot.sites[name])}
-        environment = {**os.environ, **plot.environment, **own, MAX_FRAME_BYTES: str(plot.max_frame_bytes)}
+        environment = {**os.environ, **settings.MEMORY, **plot.environment, **own}
+        environment[MAX_FRAME_BYTES] = str(plot.max_frame_bytes)
         kind, config = ("server", "fed_server.json") if is_server else ("site", "fed_client.json")
         command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", kind, "-m", str(kit), "-s", config, "--set"]
         options = ["secure_train=true", f"org={_org(name)}", "config_folder=config"]
@@ -191,11 +192,11 @@ def provision(plot: Plot) -> dict[str, Path]:
     For trials only: between organisations each makes its own key (`provision`).
     """
     project = Project(name=PROJECT, description="local federation")
-    participants: list[dict[str, object]] = [
+    participants: list[dict[str, str | int]] = [
         {"name": SERVER, "type": "server", "org": _org(SERVER), "fed_learn_port": _free_port()},
         {"name": ADMIN, "type": "admin", "org": _org(ADMIN), "role": "project_admin"},
-        *({"name": name, "type": "client", "org": _org(name)} for name in plot.sites),
     ]
+    participants += [{"name": name, "type": "client", "org": _org(name)} for name in plot.sites]
     for participant in participants:
         project.add_participant(participant_from_dict(dict(participant)))
     plot.folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
 """What crosses NVFlare between the coordinator's job and a site's: our frames as bytes, and why there is none.
 
-READ THIS FIRST. The coordinator asks one site at a time with a `Request`; the site answers with a `Reply`. A reply as
-long as a model is held at the site until the coordinator fetches it, so that the coordinator holds no more of them at
-once than it has room for.
+READ THIS FIRST. The coordinator asks a site with a `Request`; the site answers with a `Reply`. Frames as long as a
+model go in parts, each a request and a reply of its own: nothing on the way then holds more than a part, and the
+coordinator fetches no more long replies at once than it has room for. (NVFlare's own streams of large messages keep
+what they sent for a minute, and write every large request out as text before it is handed on.)
 """
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pharmonia.base.errors import EngineError, MessageError, PharmoniaError
 
 FAULT_MAGIC = b"PHF1"
 MAX_FAULT_BYTES = 4096
+PART_BYTES = 4 << 20  # below the 10 MiB from which NVFlare takes bytes out of their message
 MAX_REASON = 500
 INTERNAL = "internal error; its text is in the site's own log"
 # Their messages name frames, rounds, partners and documents, never structures, sequences, values or local paths.
@@ -39,14 +42,15 @@ class Task(StrEnum):
     """What a site is asked; NVFlare routes by this name."""
 
     HELLO = "pharmonia.hello"  # are you there, and may this run begin
-    FRAME = "pharmonia.frame"  # handle this frame
-    FETCH = "pharmonia.fetch"  # send the reply that you hold
+    FRAME = "pharmonia.frame"  # handle this frame, or keep this part of it
+    FETCH = "pharmonia.fetch"  # send a part of the reply that you hold
 
 
 class Form(StrEnum):
     """What a reply is."""
 
-    FRAME = "frame"
+    FRAME = "frame"  # or a part of one
+    MORE = "more"  # nothing yet: the next part of the request may come, or the next hello
     HELD = "held"  # its length, as decimal digits; the frame itself waits at the site
     FAULT = "fault"
 
@@ -57,24 +61,36 @@ class Request:
 
     Args:
         run: The run that it belongs to.
-        number: Above that of every earlier request to this site that was not a fetch; a fetch has its frame's.
-        frame: Empty in a hello and in a fetch.
+        number: Above that of every earlier frame to this site; parts and fetches have their frame's.
+        start: Where in the frame, or in the reply to be fetched, this part begins.
+        length: Of the whole frame; 0 in a hello and in a fetch.
+        part: The frame, or a part of it.
 
     Raises:
-        MessageError: Fields of other types: nothing of ours sent it.
+        MessageError: Fields of other types, or a part outside its frame: nothing of ours sent it.
     """
 
     run: str
     number: int
-    frame: bytes
+    start: int
+    length: int
+    part: bytes
 
     def __post_init__(self) -> None:
-        if not isinstance(self.run, str) or not isinstance(self.number, int) or not isinstance(self.frame, bytes):
-            raise MessageError("a request holds a run's id, a number and a frame")
+        if not all(0 <= number < 2**63 for number in (self.number, self.start, self.length)):
+            raise MessageError("a request holds its number and place")
+        if self.part and self.start + len(self.part) > self.length:
+            raise MessageError(f"{len(self.part)} bytes from {self.start} on are no part of {self.length}")
 
     def fields(self) -> dict[str, str | int | bytes]:
         """What stands in NVFlare's message."""
-        return {"run": self.run, "number": self.number, "frame": self.frame}
+        return {
+            "run": self.run,
+            "number": self.number,
+            "start": self.start,
+            "length": self.length,
+            "part": self.part,
+        }
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Request":
@@ -83,7 +99,13 @@ class Request:
         Raises:
             MessageError: One is missing or of another type.
         """
-        return cls(run=fields.get("run"), number=fields.get("number"), frame=fields.get("frame"))  # type: ignore[arg-type]
+        run, part = fields.get("run"), fields.get("part")
+        number, start, length = (fields.get(name) for name in ("number", "start", "length"))
+        if not isinstance(run, str) or not isinstance(part, bytes):
+            raise MessageError("a request holds a run's id and part of a frame")
+        if not isinstance(number, int) or not isinstance(start, int) or not isinstance(length, int):
+            raise MessageError("a request holds its number and place")
+        return cls(run=run, number=number, start=start, length=length, part=part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +114,11 @@ class Reply:
 
     Args:
         form: Of the body.
-        body: A frame, the length of a held one, or a fault.
-
-    Raises:
-        MessageError: Fields of other types: no site of ours sent it.
+        body: A frame or part of one, the length of a held one, or a fault.
     """
 
     form: Form
     body: bytes
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.body, bytes) or self.form not in set(Form):
-            raise MessageError("a reply holds its form and a body")
 
     def fields(self) -> dict[str, str | bytes]:
         """What stands in NVFlare's message."""
@@ -120,6 +135,38 @@ class Reply:
         if form not in {each.value for each in Form} or not isinstance(body, bytes):
             raise MessageError("a reply holds its form and a body")
         return cls(form=Form(str(form)), body=body)
+
+
+class Assembly:
+    """A frame that arrives in parts, in order; it takes no more memory than the frame."""
+
+    def __init__(self, length: int) -> None:
+        self._buffer = io.BytesIO(bytes(length))
+        self._length = length
+
+    @property
+    def start(self) -> int:
+        """Where the next part begins."""
+        return self._buffer.tell()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all parts are here."""
+        return self.start == self._length
+
+    def add(self, start: int, part: bytes) -> None:
+        """Take the next part.
+
+        Raises:
+            MessageError: It is not the next one, empty, or longer than what is missing.
+        """
+        if start != self.start or not 0 < len(part) <= self._length - start:
+            raise MessageError(f"{len(part)} bytes from {start} on are not what follows {self.start} of {self._length}")
+        self._buffer.write(part)
+
+    def frame(self) -> bytes:
+        """The whole frame, not copied."""
+        return self._buffer.getvalue()
 
 
 def held_length(body: bytes) -> int:
