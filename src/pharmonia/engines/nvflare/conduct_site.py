@@ -1,0 +1,31 @@
+"""What a site's job runs in a consortium's run: the partner's own folder, opened as a party."""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_context import FLContext
+
+from pharmonia.engines.nvflare.executor import PartyExecutor
+from pharmonia.run.engine import FrameHandler
+from pharmonia.run.site import open_site
+
+
+class SiteExecutor(PartyExecutor):
+    """Answers with the partner whose `site.toml` lies in the site's folder, until the job ends."""
+
+    def __init__(self, run: str) -> None:
+        """Run: id of the run that the job is for."""
+        super().__init__(run)
+        self._opened = ExitStack()
+
+    def open_party(self, folder: Path) -> FrameHandler:
+        """The site; its copy of the ledger is locked against other processes until the job ends."""
+        return self._opened.enter_context(open_site(folder, now=lambda: datetime.now(UTC)))
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Close the site with the job."""
+        super().handle_event(event_type, fl_ctx)
+        if event_type in (EventType.END_RUN, EventType.ABORT_TASK):
+            self._opened.close()
