@@ -143,6 +143,10 @@ class LedgerBusyError(InputError):
     """Another process is writing this ledger; end it and run again."""
 
 
+class ServiceBusyError(InputError):
+    """Another process serves this folder; end it and run again."""
+
+
 class LedgerError(EvidenceError):
     """A line of a ledger, a checkpoint or a proof is not what it should be; names the line."""
 
