@@ -21,6 +21,7 @@ from pharmonia.governance.identity import CommitmentKey
 from pharmonia.governance.ledger import decode_entry
 from pharmonia.governance.plan import RunPlan, SignedPlan
 from pharmonia.governance.policy import LocalPolicy, open_policy, revoke_all, sign_policy
+from pharmonia.governance.terms import Role
 from pharmonia.governance.verify import Delivered
 from pharmonia.governance.verify_result import VerificationResult
 from pharmonia.learn.algorithms import Schedule
@@ -60,11 +61,17 @@ def settings(method: str = "fedavg", rounds: int = 2, batch_size: int = 512) -> 
     )
 
 
-def history() -> AgreementHistory:
-    """`governance_cases`' agreement without a privacy budget."""
+def history(coordinator: str = COORDINATOR) -> AgreementHistory:
+    """`governance_cases`' agreement without a privacy budget; that partner may coordinate, whatever else it is."""
     first = first_version()
     rules = replace(first.terms.plan_rules, privacy_budget=None)
-    changed = replace(first, terms=replace(first.terms, plan_rules=rules))
+    partners = tuple(
+        replace(one, roles=tuple(role for role in Role if role in {*one.roles, Role.COORDINATOR}))
+        if one.id == coordinator
+        else one
+        for one in first.terms.partners
+    )
+    changed = replace(first, terms=replace(first.terms, plan_rules=rules, partners=partners))
     return sign_all(propose(None, changed), [key_of(partner) for partner in first.terms.ids])
 
 
@@ -81,13 +88,14 @@ class Consortium:
     settings: ComparisonSettings
     history: AgreementHistory
     at: datetime = NOW
+    coordinator: str = COORDINATOR
     signed: SignedPlan = field(init=False)
 
     def found(self) -> "Consortium":
         """Data, keys and policies in every folder; then the plan that the data owners approve."""
         share_to_sites(self.folder, self.settings, OWNERS)
-        write_coordinator(self.folder / COORDINATOR, COORDINATOR, 0)
-        for name in (*OWNERS, COORDINATOR):
+        write_coordinator(self.folder / self.coordinator, self.coordinator, 0)
+        for name in self.everybody:
             home = self.folder / name
             secret(home / f"{name}.key", key_of(name).to_pem(None))
             write_agreement(home / "agreement.json", self.history)
@@ -103,13 +111,17 @@ class Consortium:
         """The plan of the settings, on what each owner committed to at home."""
         agreement = self.history.current(NOW)
         commitments = {name: site_commitment(read_site(self.folder / name), "aurora") for name in OWNERS}
-        head = PlanHead(name="kinases", version=1, valid_until=END - timedelta(days=100), coordinator=COORDINATOR)
+        head = PlanHead(name="kinases", version=1, valid_until=END - timedelta(days=100), coordinator=self.coordinator)
         return draft_plan(self.settings, agreement, head, commitments, CODE)
 
-    def file(self, plan: RunPlan, names: tuple[str, ...] = (*OWNERS, COORDINATOR)) -> None:
-        """The plan, approved by all data owners, in those folders."""
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        return tuple(sorted({*OWNERS, self.coordinator}))
+
+    def file(self, plan: RunPlan, names: tuple[str, ...] = ()) -> None:
+        """The plan, approved by all data owners, in those folders, or in all."""
         self.signed = approved(plan, self.history.current(NOW))
-        for name in names:
+        for name in names or self.everybody:
             write_plan(self.folder / name / "plan.json", self.signed)
 
     def copied(self, folder: Path) -> "Consortium":
@@ -153,11 +165,14 @@ class Consortium:
     def coordinate(
         self, engine: InProcessEngine, on_round: Callable[[RoundRecord], None] = lambda record: None
     ) -> TrainedModel:
-        config = read_coordinator(self.folder / COORDINATOR)
+        config = read_coordinator(self.folder / self.coordinator)
         return coordinate(config, engine, engine, self.now, on_round)
 
     def ledger(self, name: str) -> Path:
-        return self.folder / name / (COORDINATOR_LEDGER if name == COORDINATOR else "ledger")
+        return self.folder / name / COORDINATOR_LEDGER if name == self.coordinator else self.ledger_of_site(name)
+
+    def ledger_of_site(self, name: str) -> Path:
+        return self.folder / name / "ledger"
 
     def events(self, name: str = COORDINATOR) -> list[Event]:
         lines = read_lines(self.ledger(name) / ENTRIES)

@@ -336,6 +336,48 @@ def test_a_site_alone_killed_and_reopened_goes_on_with_the_others_still_there(
     assert aurora.verify().failed == ()
 
 
+class Unplugged:
+    """A site behind a cable that is out."""
+
+    def handle(self, frame: bytes) -> bytes:
+        raise EngineError("cygnus cannot be reached")
+
+
+def test_a_site_that_cannot_be_reached_ends_the_run_on_all_other_ledgers_and_catches_up_later(
+    aurora: Consortium, in_process: TrainedModel
+) -> None:
+    with aurora.sites() as sites:
+        handlers: dict[str, FrameHandler] = {**sites}
+        engine = Relay(handlers)
+
+        def unplug(record: RoundRecord) -> None:
+            handlers["cygnus"] = Unplugged()
+
+        with pytest.raises(EngineError, match="cygnus cannot be reached"):
+            aurora.coordinate(engine, unplug)
+        stopped = Failed(plan=aurora.signed.plan.digest, code=FailureCode.ENGINE_STOPPED)
+        for name in EVERYBODY:
+            assert (aurora.events(name)[-1] == stopped) == (name != "cygnus")
+            assert name == "cygnus" or aurora.verify(name).failed == ()
+        handlers["cygnus"] = sites["cygnus"]
+        model = aurora.coordinate(engine)
+    assert essence(model) == essence(in_process)
+    assert aurora.ledger("cygnus").joinpath("entries.jsonl").read_bytes().count(b"engine-stopped") == 1
+    assert aurora.verify("cygnus").failed == ()
+
+
+def test_a_coordinator_with_data_of_its_own_has_a_site_like_everybody(tmp_path: Path) -> None:
+    place = Consortium(
+        folder=tmp_path, settings=settings(rounds=1), history=history("acme"), coordinator="acme"
+    ).found()
+    place.run()
+    for name in OWNERS:
+        assert place.verify(name).failed == ()
+    assert place.ledger("acme") != place.ledger_of_site("acme")
+    content = {(place.ledger_of_site(name) / "entries.jsonl").read_bytes() for name in OWNERS}
+    assert content == {(place.ledger("acme") / "entries.jsonl").read_bytes()}
+
+
 def test_a_coordinator_that_lost_its_store_begins_anew_with_sites_that_went_further(
     aurora: Consortium, in_process: TrainedModel
 ) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from pharmonia.base.errors import (
     HeaderError,
     InputError,
     LedgerError,
+    PharmoniaError,
     RefusedError,
     RosterError,
     RoundLostError,
@@ -115,7 +116,7 @@ class Chronicle:
             AgreementError: The ledger knows a newer version of the agreement.
             LedgerError: A partner's copy is not the beginning of ours.
         """
-        self._of_each(lambda other: other.catch_up(self._own))
+        _of_each(self._others, lambda other: other.catch_up(self._own))
         n_adopted = self._own.standing.n_adopted
         if n_adopted > len(self._versions):
             raise AgreementError(
@@ -173,27 +174,47 @@ class Chronicle:
             self._say(Exporting(what=what, content=content, recipient=recipient))
 
     def checkpoint(self) -> None:
-        """A checkpoint of all entries, cosigned by every partner at hand, in every copy."""
-        if self._own.is_covered:
-            return
-        offered = self._own.propose(self._now())
-        signed = offered.merged(self._of_each(lambda other: other.cosign(offered, self._own.public)))
-        self._own.keep(signed)
-        self._of_each(lambda other: other.keep(signed))
+        """A checkpoint of all entries, cosigned by every partner, in every copy."""
+        self._seal(self._others)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Whatever ends a run is under a checkpoint, and on the ledger before the error goes on."""
+        """Whatever ends a run is on the ledger, under a checkpoint of all who are there, before the error goes on."""
         try:
             yield
             self.checkpoint()
         except RefusedError:
-            self.checkpoint()
+            self._end()
             raise
         except BaseException as error:
-            self._say(Failed(plan=self._plan.digest, code=_failure(error)))
-            self.checkpoint()
+            failed = Failed(plan=self._plan.digest, code=_failure(error))
+            self._own.take([self._own.state([failed], self._now())])
+            self._end()
             raise
+
+    def _end(self) -> None:
+        """Bring every copy that can be reached up to ours; who is away catches up when the next run begins."""
+        is_there = _of_each(self._others, self._reaches)
+        present = [other for other, reached in zip(self._others, is_there, strict=True) if reached]
+        signers = {self._own.partner, *(other.partner for other in present)}
+        if len(signers) >= self._versions[-1].terms.thresholds.checkpoint:
+            with suppress(PharmoniaError):  # nothing hides what ended the run; the next one begins with a checkpoint
+                self._seal(present)
+
+    def _reaches(self, other: LedgerCopy) -> bool:
+        try:
+            other.catch_up(self._own)
+        except PharmoniaError:
+            return False
+        return True
+
+    def _seal(self, others: Sequence[LedgerCopy]) -> None:
+        if self._own.is_covered:
+            return
+        offered = self._own.propose(self._now())
+        signed = offered.merged(_of_each(others, lambda other: other.cosign(offered, self._own.public)))
+        self._own.keep(signed)
+        _of_each(others, lambda other: other.keep(signed))
 
     def require_recorded(self, aggregates: Sequence[str]) -> None:
         """Refuse rounds that were run without the plan or under another.
@@ -224,14 +245,15 @@ class Chronicle:
 
     def _record(self, entry: Entry) -> None:
         self._own.take([entry])
-        self._of_each(lambda other: other.take([entry]))
+        _of_each(self._others, lambda other: other.take([entry]))
 
-    def _of_each(self, do: Callable[[LedgerCopy], ResultT]) -> list[ResultT]:
-        """What each partner's copy gives, in order; all are asked at once, as they may be far away."""
-        if not self._others:
-            return []
-        with ThreadPoolExecutor(len(self._others)) as pool:
-            return list(pool.map(do, self._others))
+
+def _of_each(others: Sequence[LedgerCopy], do: Callable[[LedgerCopy], ResultT]) -> list[ResultT]:
+    """What each partner's copy gives, in order; all are asked at once, as they may be far away."""
+    if not others:
+        return []
+    with ThreadPoolExecutor(len(others)) as pool:
+        return list(pool.map(do, others))
 
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  # the first that fits

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 
 from pharmonia import __version__
 from pharmonia.base.errors import AgreementError, DataFileError, HeaderError, InputError, MessageError
@@ -84,6 +85,7 @@ class Site:
         self._permit = permit
         self._keeper = LedgerKeeper(witness, _coordinators(home), self._opening)
         self._party: Party | None = None
+        self._one_at_a_time = Lock()  # an engine may bring a late frame beside the next one
 
     def handle(self, frame: bytes) -> bytes:
         """The answer to a coordinator's frame: a greeting, the ledger's, a refusal, or the party's.
@@ -93,8 +95,10 @@ class Site:
         """
         if frame == _HELLO:
             return encode(self._greeting())
-        if is_ledger_frame(frame):
-            return self._keeper.answer(frame)
+        with self._one_at_a_time:
+            return self._keeper.answer(frame) if is_ledger_frame(frame) else self._answer(frame)
+
+    def _answer(self, frame: bytes) -> bytes:
         refusal = self._permit.refusal(masks=True) or self._own_refusal(frame)
         if refusal is not None:
             return refusal
