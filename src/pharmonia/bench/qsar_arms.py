@@ -69,7 +69,6 @@ class QsarJob:
             values |= {
                 "method": str(self.settings.method),
                 "aggregation": self.settings.aggregation,
-                "batch_size": self.settings.federated_batch_size,
                 "catalogue": self.settings.catalogue,
             }
         return values

@@ -10,7 +10,7 @@ from pharmonia.data.qsar import Sharing, TaskQuorum
 from pharmonia.data.qsar_sets import QsarSet
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.multitask_settings import MultitaskSettings, check_method
-from pharmonia.learn.settings import MAX_SEED, Aggregation, Method
+from pharmonia.learn.settings import MAX_SEED, Aggregation, Algorithm, Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,6 @@ class QsarSettings:
         sharing: How.
         seeds: Each a repetition with its own partition and initialisation; the test fold is the same for all.
         local: The network, and how an owner of data trains it by itself; its catalogue is empty.
-        federated_batch_size: Compounds of all partners together in a step of FedSGD.
         method: How the federated partners' steps become one.
         aggregation: What the coordinator learns of a federated partner's gradient or update.
         schedule: How long to train.
@@ -40,7 +39,6 @@ class QsarSettings:
     sharing: Sharing
     seeds: tuple[int, ...]
     local: MultitaskSettings
-    federated_batch_size: int
     method: Method
     aggregation: Aggregation
     schedule: Schedule
@@ -54,9 +52,13 @@ class QsarSettings:
             raise OptionError(f"a comparison takes 1 to {MAX_SEEDS} different seeds, got {self.seeds}")
         if min(self.seeds) < 0 or max(self.seeds) > MAX_SEED:
             raise OptionError(f"a seed must be 0 to {MAX_SEED}, got {self.seeds}")
-        if self.federated_batch_size < 1:
-            raise OptionError(f"the batch of all partners must be at least 1, got {self.federated_batch_size}")
         check_method(self.method)
+
+    @property
+    def federated_batch_size(self) -> int:
+        """In FedSGD, of all partners together: each takes part with the batch that it would train alone with."""
+        is_joint = self.method.algorithm is Algorithm.FEDSGD
+        return self.local.batch_size * (self.n_partners if is_joint else 1)
 
     def federated(self, classification: tuple[str, ...], regression: tuple[str, ...]) -> MultitaskSettings:
         """How federated partners train, with these catalogue tasks."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pharmonia.base.errors import InterruptedRunError, OptionError
 from pharmonia.cli.progress import command_line, progress_bar
+from pharmonia.cli.qsar import DATASETS, PANEL, TaskOptions, refuse_foreign_options, run_tasks, task_settings
 from pharmonia.cli.training import (
     MEASURED,
     AggregationName,
@@ -36,6 +37,7 @@ CONSORTIUM = "Under a plan: all four of these, or none"
 
 
 def compare(
+    context: typer.Context,
     dataset: Dataset,
     partners: Annotated[int, typer.Option(help="Number of partners, at least 2.", rich_help_panel=MEASURED)] = 4,
     partition: Partition = "target",
@@ -74,6 +76,16 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel=RUNNING)
     ] = False,
+    catalogue: Annotated[
+        bool,
+        typer.Option(
+            "--catalogue", help="One head for all partners of a common task, not one each.", rich_help_panel=PANEL
+        ),
+    ] = False,
+    trunk: Annotated[
+        str, typer.Option(help="Widths of the shared layers: 256, 400-200.", rich_help_panel=PANEL)
+    ] = "256",
+    dropout: Annotated[float, typer.Option(help="Share of activations dropped.", rich_help_panel=PANEL)] = 0.4,
     plan: Annotated[Path | None, typer.Option(help="The plan, approved.", rich_help_panel=CONSORTIUM)] = None,
     agreement: Annotated[
         Path | None, typer.Option(help="The agreement, or its consortium's folder.", rich_help_panel=CONSORTIUM)
@@ -94,6 +106,10 @@ def compare(
 
     The same test rows judge each partner's own model, the ensemble of those, the federated model,
     and one trained on all data in one place. Interrupt at any time; the same command resumes.
+
+    On the data sets of many tasks (adme, kiba-tasks, kiba+adme) partners share a trunk and keep their heads. There
+    --partition is scaffold, assay or both, and what is not given is --partition scaffold --method fedsgd
+    --learning-rate 0.002 --batch-size 64 (of each partner) --rounds 30 --patience 6.
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
@@ -103,6 +119,29 @@ def compare(
     from pharmonia.evaluate.report_text import render_terminal  # noqa: PLC0415
     from pharmonia.run.records import Performance  # noqa: PLC0415
 
+    refuse_foreign_options(context, dataset)
+    n_workers = os.cpu_count() or 1 if workers is None else workers
+    place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
+    if dataset in DATASETS:
+        options = TaskOptions(
+            partners=partners,
+            seeds=seeds,
+            partition=partition,
+            optimiser=optimiser,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            local_epochs=local_epochs,
+            method=method,
+            aggregation=aggregation,
+            rounds=rounds,
+            patience=patience,
+            catalogue=catalogue,
+            trunk=trunk,
+            dropout=dropout,
+        )
+        asked = task_settings(context, dataset, options)
+        run_tasks(asked, Workplace(place=place, n_workers=n_workers), out, as_json=as_json)
+        return
     settings = settings_of(
         dataset,
         n_partners=partners,
@@ -122,10 +161,9 @@ def compare(
         schedule={"rounds": rounds, "patience": patience},
     )
     mandate = _mandate(plan, agreement, ledger, keys)
-    place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
     workplace = Workplace(
         place=place,
-        n_workers=os.cpu_count() or 1 if workers is None else workers,
+        n_workers=n_workers,
         performance=Performance(transcripts=transcript, mandate=mandate),
     )
     try:

@@ -8,10 +8,10 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from pharmonia.base.arrays import frozen_copy
+from pharmonia.base.arrays import Vector, frozen_copy
 from pharmonia.base.errors import PartitionError
 from pharmonia.data import ownership
-from pharmonia.data.assays import EXACT, Index
+from pharmonia.data.assays import EXACT, AssayType, Index
 from pharmonia.data.compounds import take_rows
 from pharmonia.data.ownership import NOBODY, Owners
 from pharmonia.data.partition import partner_names, require_partners
@@ -86,12 +86,15 @@ class TaskQuorum:
         train_values: Unqualified values in the training folds, of a regression task.
         test_class: Actives, and inactives, in the test fold, for its scores to count.
         test_values: Unqualified values in the test fold.
+        test_std: Their standard deviation, but for assays of type ADME, as in MELLODDY: R2 says little about values
+            that hardly differ.
     """
 
     train_class: int = 5
     train_values: int = 20
     test_class: int = 5
-    test_values: int = 10
+    test_values: int = 20
+    test_std: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +187,10 @@ def _share(world: QsarWorld, own: Rows, name: str, quorum: TaskQuorum) -> Partne
     tasks: list[Task] = []
     kept: list[int] = []
     left_out: list[LeftOut] = []
-    counts = _counts(world, own)
+    counts, spread = _counts(world, own), _test_spread(world, own)
     for index in np.unique(prepared.labels.task[own]).tolist():
         task = prepared.tasks[index]
-        untrained, unscored = _judge(task, counts[:, :, index], quorum)
+        untrained, unscored = _judge(task, counts[:, :, index], float(spread[index]), quorum)
         if untrained or unscored:
             left_out.append(
                 LeftOut(partner=name, task_id=task.task_id, is_trained=not untrained, reason=untrained or unscored)
@@ -245,7 +248,19 @@ def _counts(world: QsarWorld, own: Rows) -> Rows:
     return np.array([[np.bincount(task[part & side], minlength=n_tasks) for side in (first, ~first)] for part in parts])
 
 
-def _judge(task: Task, counts: Rows, quorum: TaskQuorum) -> tuple[str, str]:
+def _test_spread(world: QsarWorld, own: Rows) -> Vector:
+    """(n_tasks,) standard deviation of the unqualified values in the test fold; 0 below two."""
+    labels, n_tasks = world.prepared.labels, len(world.prepared.tasks)
+    chosen = own[(world.prepared.fold[labels.compound[own]] == TEST_FOLD) & (labels.censor[own] == EXACT)]
+    task, value = labels.task[chosen], labels.value[chosen].astype(np.float64)
+    n = np.bincount(task, minlength=n_tasks)
+    mean = np.bincount(task, value, n_tasks) / np.maximum(n, 1)
+    squares = np.bincount(task, np.square(value - mean[task]), n_tasks)
+    spread: Vector = np.sqrt(squares / np.maximum(n - 1, 1))
+    return spread
+
+
+def _judge(task: Task, counts: Rows, spread: float, quorum: TaskQuorum) -> tuple[str, str]:
     """Why a partner does not train a task, and why its scores do not count; empty where it does, and they do."""
     (train, train_other), (test, test_other) = counts.tolist()
     if task.kind is TaskKind.CLASSIFICATION:
@@ -254,6 +269,8 @@ def _judge(task: Task, counts: Rows, quorum: TaskQuorum) -> tuple[str, str]:
     else:
         untrained = _lacking(train, quorum.train_values, "training folds")
         unscored = _lacking(test, quorum.test_values, "test fold")
+        if not unscored and task.assay_type is not AssayType.ADME and spread < quorum.test_std:
+            unscored = f"a standard deviation of {spread:.2g} in the test fold, {quorum.test_std:g} is needed"
     is_auxiliary = task.aggregation_weight == 0
     return untrained, "" if is_auxiliary else unscored
 
@@ -352,5 +369,5 @@ def common_tasks(partners: Sequence[PartnerShare]) -> frozenset[str]:
 def pooled_share(world: QsarWorld, owner: Owners) -> PartnerShare:
     """All partners' labels in one place, each task of the world one column."""
     everything = np.flatnonzero(owner != NOBODY)
-    quorum = TaskQuorum(train_class=1, train_values=1, test_class=0, test_values=0)
+    quorum = TaskQuorum(train_class=1, train_values=1, test_class=0, test_values=0, test_std=0.0)
     return _share(world, everything, "all partners' data in one place", quorum)

@@ -23,7 +23,7 @@ from pharmonia.data.interactions import Interactions
 from pharmonia.data.recipe_profile import TUNER_RULES, PrepareProfile
 
 KIBA_THRESHOLD = 12.1  # of Tang et al. 2014 on DeepDTA's scale: higher scores bind
-N_BITS = 8_192  # columns of a simulation's fingerprints; a consortium's recipe has 32,000
+N_BITS = 4_096  # columns of a simulation's fingerprints; a consortium's recipe has 32,000
 SIMULATION_KEY = PreparationKey(secret=hashlib.sha256(b"pharmonia simulation: known to all").digest())
 
 
@@ -49,7 +49,7 @@ class QsarSet(StrEnum):
 def simulation_profile() -> PrepareProfile:
     """The default profile with what public data need.
 
-    8,192 columns; KIBA's scores from 0 to 20; and no rule that an assay must vary in every fold, so that scarce assays
+    4,096 columns; KIBA's scores from 0 to 20; and no rule that an assay must vary in every fold, so that scarce assays
     are trained too.
     """
     other = replace(TUNER_RULES[AssayType.OTHER], lowest=0.0, highest=20.0)

@@ -1,0 +1,47 @@
+"""Every task of every partner and arm as one tidy CSV file."""
+
+import csv
+import io
+import math
+
+from pharmonia.evaluate.qsar import TaskMetric
+from pharmonia.evaluate.qsar_gain import mean_over_seeds
+from pharmonia.evaluate.qsar_report import QsarReport
+
+TASK_COLUMNS = (
+    "partner", "task", "assay", "assay_type", "kind", "arm", "n_seeds", "n_train", "n_test",
+    *(metric.value for metric in TaskMetric), "efficiency", "validity", "reason",
+)  # fmt: skip
+
+
+def tasks_csv(report: QsarReport) -> bytes:
+    """UTF-8 with a header, one row per partner, task and arm; metrics are means over the seeds that define them.
+
+    Labels are means over the seeds, too, as each seed shares out anew. Empty: no seed defines the metric; `reason`
+    says why some seed does not. Numbers have six significant digits.
+    """
+    table = report.table
+    reasons = {(partner, task): reason for partner, task, reason in report.reasons}
+    values = {key: mean_over_seeds(column) for key, column in table.values.items()}
+    efficiency = {arm: mean_over_seeds(column) for arm, column in table.efficiency.items()}
+    validity = {arm: mean_over_seeds(column) for arm, column in table.validity.items()}
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(TASK_COLUMNS)
+    for index, task in enumerate(table.tasks):
+        for arm in table.arms:
+            metrics = (values[arm, metric][index] for metric in TaskMetric)
+            numbers = (
+                table.n_train[index],
+                table.n_test[index],
+                *metrics,
+                efficiency[arm][index],
+                validity[arm][index],
+            )
+            named = (task.partner, task.task_id, task.assay_id, task.assay_type, task.kind.value, arm.value)
+            writer.writerow((*named, int(table.n_seeds[index]), *map(_short, numbers), reasons.get(task.key, "")))
+    return stream.getvalue().encode()
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""
