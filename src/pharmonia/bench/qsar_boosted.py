@@ -5,8 +5,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped]
 from sklearn.ensemble import (  # type: ignore[import-untyped]
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
 )
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -14,10 +14,10 @@ from pharmonia.data.assays import EXACT
 from pharmonia.data.tasks import PreparedTasks, TaskKind
 
 N_COMPONENTS = 64
-N_TREES = 100
-N_LEAVES = 15
-MIN_LEAF = 5
-RATE = 0.1
+N_TREES = 50
+DEPTH = 4
+RATE = 0.15
+SHARE = 0.7  # of the compounds that a tree is fitted to
 
 Predicted = npt.NDArray[np.float32]
 
@@ -25,8 +25,9 @@ Predicted = npt.NDArray[np.float32]
 def boosted_predictions(prepared: PreparedTasks, train_folds: tuple[int, ...], seed: int) -> Predicted:
     """(n_labels,) probabilities or values for all labels of the tasks whose scores count; NaN for the others.
 
-    Friedman 2001 (doi:10.1214/aos/1013203451) as scikit-learn's histogram trees have it: 100 trees of 15 leaves,
-    learning rate 0.1, no early stopping, on 64 components of the fingerprints found on the training compounds alone.
+    Friedman 2002 (doi:10.1016/S0167-9473(01)00065-2), stochastic gradient boosting, as scikit-learn has it: 50 trees of
+    depth 4, learning rate 0.15, each on 70 % of the compounds and a square root of the features at a split; these are
+    64 components of the fingerprints, found on the training compounds alone.
     Bounds are left out of training. One thread: equal seeds give equal bits on one machine.
 
     Args:
@@ -46,16 +47,33 @@ def boosted_predictions(prepared: PreparedTasks, train_folds: tuple[int, ...], s
             train = own[is_train[labels.compound[own]] & (labels.censor[own] == EXACT)]
             x, y = features[labels.compound[train]], labels.value[train]
             asked = features[labels.compound[own]]
-            options = {
-                "learning_rate": RATE, "max_iter": N_TREES, "max_leaf_nodes": N_LEAVES, "min_samples_leaf": MIN_LEAF,
-                "early_stopping": False, "random_state": seed,
-            }  # fmt: skip
-            if task.kind is TaskKind.CLASSIFICATION:
-                trees = HistGradientBoostingClassifier(**options).fit(x, y)
-                predicted[own] = trees.predict_proba(asked)[:, 1]
-            else:
-                predicted[own] = HistGradientBoostingRegressor(**options).fit(x, y).predict(asked)
+            predicted[own] = _fit(task.kind, x, y, asked, seed)
     return predicted
+
+
+def _fit(kind: TaskKind, x: Predicted, y: Predicted, asked: Predicted, seed: int) -> Predicted:
+    """Probabilities or values of the asked compounds, by trees fitted to x and y."""
+    if kind is TaskKind.CLASSIFICATION:
+        classifier = GradientBoostingClassifier(
+            learning_rate=RATE,
+            n_estimators=N_TREES,
+            max_depth=DEPTH,
+            subsample=SHARE,
+            max_features="sqrt",
+            random_state=seed,
+        ).fit(x, y)
+        probability: Predicted = classifier.predict_proba(asked)[:, 1].astype(np.float32)
+        return probability
+    regressor = GradientBoostingRegressor(
+        learning_rate=RATE,
+        n_estimators=N_TREES,
+        max_depth=DEPTH,
+        subsample=SHARE,
+        max_features="sqrt",
+        random_state=seed,
+    ).fit(x, y)
+    value: Predicted = regressor.predict(asked).astype(np.float32)
+    return value
 
 
 def _components(prepared: PreparedTasks, is_train: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.float32]:

@@ -109,7 +109,7 @@ def compare(
 
     On the data sets of many tasks (adme, kiba-tasks, kiba+adme) partners share a trunk and keep their heads. There
     --partition is scaffold, assay or both, and what is not given is --partition scaffold --method fedsgd
-    --learning-rate 0.002 --batch-size 64 (of each partner) --rounds 30 --patience 6.
+    --learning-rate 0.002 --batch-size 64 (of each partner) --rounds 24 --patience 5.
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415

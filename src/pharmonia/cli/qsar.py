@@ -85,7 +85,7 @@ def task_settings(context: typer.Context, dataset: str, options: TaskOptions) ->
     def chosen(name: str, value: ValueT, default: ValueT) -> ValueT:
         return value if _is_given(context, name) else default
 
-    rounds = chosen("rounds", options.rounds, 30)
+    rounds = chosen("rounds", options.rounds, 24)
     return QsarSettings(
         dataset=QsarSet(dataset),
         n_partners=options.partners,
@@ -107,7 +107,7 @@ def task_settings(context: typer.Context, dataset: str, options: TaskOptions) ->
         ),
         method=Method.parse(chosen("method", options.method, "fedsgd")),
         aggregation=_choice(Aggregation, "aggregation", options.aggregation),
-        schedule=Schedule(rounds=rounds, patience=chosen("patience", options.patience, 6)),
+        schedule=Schedule(rounds=rounds, patience=chosen("patience", options.patience, 5)),
         catalogue=options.catalogue,
         quorum=TaskQuorum(),
     )
