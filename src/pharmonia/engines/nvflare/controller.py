@@ -122,9 +122,11 @@ class CoordinatorController(Controller):  # type: ignore[misc]
         try:
             engine.hello()
             self.conduct(engine, folder)
-        except PharmoniaError as error:
+        except BaseException as error:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / FAILED_FILE).write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
             self.system_panic(f"{type(error).__name__}; see {FAILED_FILE} in the coordinator's folder", fl_ctx)
+            if not isinstance(error, PharmoniaError):
+                raise
         finally:
             engine.close()

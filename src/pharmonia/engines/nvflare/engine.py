@@ -1,5 +1,6 @@
 """The coordinator's side of the wire, without NVFlare: the `Engine` that a run sees."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +85,7 @@ class NvflareEngine:
         self._run = run
         self._partners = tuple(partners)
         self._limits = limits
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._pool = ThreadPoolExecutor(max(len(self._partners), 1), thread_name_prefix="exchange")
         self._room = _Room(limits.room_bytes)
 
@@ -124,7 +125,7 @@ class NvflareEngine:
     def ask(self, partner: str, frame: bytes) -> bytes:
         """One partner's answer to a frame; raises as `exchange`."""
         answers: list[bytes] = []
-        self._ask(partner, frame, self._next(), lambda _, answer: answers.append(answer))
+        self._ask(partner, frame, next(self._numbers), lambda _, answer: answers.append(answer))
         return answers[0]
 
     def exchange(self, frame: bytes) -> Exchange:
@@ -146,7 +147,7 @@ class NvflareEngine:
             frame: For every partner.
             on_reply: Told a partner's name and its answer, in any order.
         """
-        wall, cpu, number = time.perf_counter(), time.process_time(), self._next()
+        wall, cpu, number = time.perf_counter(), time.process_time(), next(self._numbers)
         one_at_a_time = threading.Lock()
 
         def hand_on(partner: str, reply: bytes) -> None:
@@ -161,10 +162,6 @@ class NvflareEngine:
             wall_s=time.perf_counter() - wall,
             cpu_s=time.process_time() - cpu,
         )
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
 
     def _together(self, work: Callable[[str], int]) -> int:
         """The sum of what the work gives for each partner; of their errors the first, when all are done."""

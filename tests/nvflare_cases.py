@@ -1,0 +1,190 @@
+"""What the jobs of test federations run: a party that does what a frame tells it, and a coordinator that tries it."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nvflare.apis.fl_constant import ReservedTopic  # type: ignore[import-untyped]
+from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable  # type: ignore[import-untyped]
+from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
+from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey  # type: ignore[import-untyped]
+from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
+
+from pharmonia.base.errors import PharmoniaError, StoreError
+from pharmonia.bench.planned import RING_DEGREE, n_colluders
+from pharmonia.bench.simulation import interaction_learners
+from pharmonia.engines.nvflare.controller import CoordinatorController
+from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
+from pharmonia.engines.nvflare.executor import PartyExecutor
+from pharmonia.engines.nvflare.wire import Request, Task
+from pharmonia.learn.algorithms import Schedule
+from pharmonia.learn.network import use_one_thread
+from pharmonia.learn.settings import Method
+from pharmonia.run.coordinator import Coordinator
+from pharmonia.run.engine import FrameHandler
+from pharmonia.run.party import Party
+from pharmonia.run.protection import Masked, SecureTerms
+from pharmonia.run.records import TrainingPlan
+from pharmonia.run.sums import SecureSums
+from pharmonia.secagg.keys import IdentityKey
+from pharmonia.secagg.roster import Member, sorted_ids
+from run_cases import NEVER, local_settings, open_store, partner_datasets
+
+PARTNERS = ("Ada", "Ben", "Cleo")
+ROUNDS = {"fedavg": 2, "fedsgd": 1}
+MAX_FRAME_BYTES = 24_000_000
+RESULTS_FILE = "results.json"
+
+
+def plan_of(method: str) -> TrainingPlan:
+    """Of the runs that both engines do."""
+    schedule = Schedule(rounds=ROUNDS[method], patience=50)
+    return TrainingPlan(local=local_settings(), method=Method.parse(method), schedule=schedule, seed=3)
+
+
+def identity_of(partner: str) -> IdentityKey:
+    """A key that every process of a test derives alike; real ones come from the system's randomness."""
+    return IdentityKey(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(partner.encode()).digest()))
+
+
+def members() -> tuple[Member, ...]:
+    return tuple(Member(id=name, identity=identity_of(name).public) for name in sorted_ids(list(PARTNERS)))
+
+
+def party_of(partner: str, method: str, folder: Path) -> Party:
+    """A partner with its share of the small data set."""
+    index = PARTNERS.index(partner)
+    plan = plan_of(method)
+    datasets = partner_datasets(len(PARTNERS))
+    ((_, _, learner),) = interaction_learners([(index, datasets[index])], local_settings(), plan.method, plan.seed)
+    terms = SecureTerms(
+        partner=partner,
+        identity=identity_of(partner),
+        members=members(),
+        n_colluders=n_colluders(len(PARTNERS)),
+        ring_degree=RING_DEGREE,
+    )
+    return Party(learner, Masked(terms, folder / method), folder / method)
+
+
+class Obedient:
+    """Does what a frame beginning with b"do " says; else it is the party of a method that a frame named."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._party: Party | None = None
+
+    def handle(self, frame: bytes) -> bytes:
+        match frame[:40].split():
+            case [b"do", b"be", method]:
+                self._party = party_of(self._folder.name, method.decode(), self._folder)
+                return b"done"
+            case [b"do", b"echo", *_]:
+                return frame
+            case [b"do", b"answer", length]:
+                return bytes(int(length))
+            case [b"do", b"break", b"store"]:
+                raise StoreError(f"kept no state in {self._folder}")
+            case [b"do", b"break", b"badly"]:
+                raise ValueError("CC(=O)Oc1ccccc1C(=O)O has pIC50 7.3")
+            case [b"do", b"wait", seconds]:
+                time.sleep(float(seconds))
+                return b"done"
+            case _ if self._party is not None:
+                return self._party.handle(frame)
+            case _:
+                raise StoreError("no party yet")
+
+
+class CaseExecutor(PartyExecutor):
+    """A site of the test federation; Ben's may also attack Ada's."""
+
+    def open_party(self, folder: Path) -> FrameHandler:
+        use_one_thread()
+        return Obedient(folder)
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        reply = super().execute(task_name, shareable, fl_ctx, abort_signal)
+        if shareable.get("part") == b"do echo attack" and fl_ctx.get_identity_name() == "Ben":
+            reply["body"] = attack(fl_ctx).encode()
+        return reply
+
+
+def attack(fl_ctx: FLContext) -> str:
+    """What comes of a frame that Ben sends to Ada in the coordinator's name."""
+    job = fl_ctx.get_job_id()
+    forged = Shareable(dict(Request(run="run", number=10**6, start=0, length=7, part=b"do echo").fields()))
+    forged.set_header(ReservedHeaderKey.TASK_NAME, Task.FRAME.value)
+    forged.set_header(ReservedHeaderKey.TASK_ID, "forged")
+    forged.set_header(ReservedHeaderKey.TOPIC, ReservedTopic.DO_TASK)
+    peer = fl_ctx.get_peer_context()
+    forged.set_peer_props(peer.get_all_public_props())  # the coordinator's own
+    answer = (
+        fl_ctx.get_engine()
+        .get_cell()
+        .core_cell.send_request(
+            channel=CellChannel.AUX_COMMUNICATION,
+            topic=ReservedTopic.DO_TASK,
+            target=f"Ada.{job}",
+            request=Message(payload=forged),
+            timeout=1.5,
+            optional=True,
+        )
+    )
+    form = answer.payload.get("form") if isinstance(answer.payload, Shareable) else None
+    return f"{answer.get_header(MessageHeaderKey.RETURN_CODE)} {form}"
+
+
+class CaseController(CoordinatorController):
+    """Runs the methods, then everything that should fail, and writes down what came of it."""
+
+    def conduct(self, engine: NvflareEngine, folder: Path) -> None:
+        results: dict[str, object] = {}
+        use_one_thread()
+        for method in ROUNDS:
+            engine.exchange(f"do be {method}".encode())
+            results[method] = train(engine, method, folder)
+        long = b"do echo ".ljust(9_000_001, b".")  # three parts
+        results["long"] = [reply == long for reply in engine.exchange(long).replies]
+        results["one"] = engine.ask("Cleo", b"do echo one").decode()
+        results["attack"] = engine.ask("Ben", b"do echo attack").decode()
+        results["after attack"] = engine.ask("Ada", b"do echo fine").decode()
+        results["too long"] = failure(lambda: engine.ask("Ada", bytes(MAX_FRAME_BYTES + 1)))
+        results["answer too long"] = failure(lambda: engine.ask("Ada", f"do answer {MAX_FRAME_BYTES + 1}".encode()))
+        results["store"] = failure(lambda: engine.exchange(b"do break store"))
+        results["badly"] = failure(lambda: engine.ask("Ada", b"do break badly"))
+        impatient = NvflareEngine(engine._link, self._run, engine.partners, Limits(timeout_s=0.5))
+        impatient._numbers = engine._numbers
+        results["late"] = failure(lambda: impatient.ask("Ada", b"do wait 2"))
+        results["busy"] = failure(lambda: engine.ask("Ada", b"do echo"))
+        stranger = NvflareEngine(engine._link, "another run", engine.partners, Limits())
+        results["run"] = failure(stranger.hello)
+        task = cast(Task, SimpleNamespace(value="pharmonia.other"))
+        hello = Request(run=self._run, number=0, start=0, length=0, part=b"")
+        results["task"] = failure(lambda: engine._opened("Ben", engine._link.ask("Ben", task, hello, 9.0)))
+        (folder / RESULTS_FILE).write_text(json.dumps(results), encoding="utf-8")
+
+
+def train(engine: NvflareEngine, method: str, folder: Path) -> str:
+    """Digest of the trained parameters."""
+    home = folder / method
+    home.mkdir(parents=True)
+    sums = SecureSums(engine, members(), n_colluders=n_colluders(len(PARTNERS)), ring_degree=RING_DEGREE)
+    coordinator = Coordinator(plan_of(method), engine, sums, open_store(home), "run", NEVER)
+    model = coordinator.train(lambda _: None)
+    return hashlib.sha256(model.parameters.tobytes()).hexdigest()
+
+
+def failure(work: Callable[[], object]) -> list[str]:
+    """Class and message of what it raises."""
+    try:
+        work()
+    except PharmoniaError as error:
+        return [type(error).__name__, str(error)]
+    return ["nothing", ""]

@@ -1,0 +1,120 @@
+"""A federation of real processes with mutual TLS: the same models as in one process, and each failure by its name."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+import nvflare_cases
+from nvflare_cases import MAX_FRAME_BYTES, PARTNERS, RESULTS_FILE, ROUNDS
+from pharmonia.engines.nvflare.desk import FAULT_LOG
+from pharmonia.engines.nvflare.job import Job
+from pharmonia.engines.nvflare.local import LocalFederation, Plot
+from run_cases import coordinator
+
+CLASSES = ("nvflare_cases.CaseController", "nvflare_cases.CaseExecutor")
+Results = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("federation")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> Results:
+    """What the test's coordinator wrote down; the federation runs once, and nothing of it is left after."""
+    paths = [str(Path(nvflare_cases.__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    plot = Plot(
+        folder=folder / "federation",
+        coordinator=folder / "coordinator",
+        sites={name: folder / "sites" / name for name in PARTNERS},
+        classes=CLASSES,
+        environment={"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        max_frame_bytes=MAX_FRAME_BYTES,
+    )
+    plot.coordinator.mkdir()
+    with LocalFederation(plot) as federation:
+        job = Job(run="run", partners=PARTNERS, controller=CLASSES[0], executor=CLASSES[1])
+        federation.wait(federation.submit(job), timeout_s=120.0)
+        processes = federation.processes()
+    assert len(processes) >= len(PARTNERS) + 1
+    assert not any(process.is_running() for process in processes)
+    results: Results = json.loads((plot.coordinator / RESULTS_FILE).read_text(encoding="utf-8"))
+    return results
+
+
+@pytest.mark.parametrize("method", ROUNDS)
+def test_a_run_between_processes_gives_the_model_of_the_run_in_one(
+    results: Results, tmp_path: Path, method: str
+) -> None:
+    model = coordinator(tmp_path, rounds=ROUNDS[method], method=method).train(lambda _: None)
+    assert results[method] == hashlib.sha256(model.parameters.tobytes()).hexdigest()
+
+
+def test_frames_longer_than_a_part_arrive_whole(results: Results) -> None:
+    assert results["long"] == [True, True, True]
+
+
+def test_one_partner_can_be_asked(results: Results) -> None:
+    assert results["one"] == "do echo one"
+
+
+def test_a_partner_who_speaks_in_the_coordinator_s_name_reaches_nobody(results: Results, folder: Path) -> None:
+    assert "frame" not in str(results["attack"])
+    assert results["after attack"] == "do echo fine"  # a forged request of a high number was not even counted
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "reason"),
+    [
+        ("too long", "MessageError", f"Ada: a frame has at most {MAX_FRAME_BYTES} bytes here"),
+        ("answer too long", "MessageError", f"the answer has {MAX_FRAME_BYTES + 1}"),
+        ("store", "StoreError", "Cleo: The store of runs"),
+        ("badly", "EngineError", "Ada: internal error"),
+        ("late", "UnreachableError", "Ada: no answer"),
+        ("busy", "EngineError", "Ada: still at work"),
+        ("run", "MessageError", "Ada: the request belongs to another run"),
+        ("task", "MessageError", "Ben: there is no such task"),
+    ],
+)
+def test_what_fails_is_told_by_class_and_partner(results: Results, case: str, kind: str, reason: str) -> None:
+    told = results[case]
+    assert isinstance(told, list)
+    assert told[0] == kind
+    assert reason in told[1]
+
+
+def test_what_failed_is_written_out_at_the_site_alone(results: Results, folder: Path) -> None:
+    secrets = ("CC(=O)Oc1ccccc1C(=O)O", "7.3", str(folder / "sites" / "Ada"))
+    assert not any(secret in json.dumps(results) for secret in secrets)
+    log = (folder / "sites" / "Ada" / FAULT_LOG).read_text(encoding="utf-8")
+    assert all(secret in log for secret in secrets)
+
+
+def test_no_frame_and_no_log_of_a_site_stands_at_the_server(results: Results, folder: Path) -> None:
+    kits = folder / "federation" / "kits" / "pharmonia" / "prod_00"
+    for path in (kits / "localhost").rglob("*"):
+        if path.is_file():
+            assert b"CC(=O)" not in path.read_bytes()
+
+
+def test_services_die_with_whoever_started_them(tmp_path: Path) -> None:
+    service = [sys.executable, "-m", "pharmonia.engines.nvflare.child", "server", "-h"]
+    starter = f"import subprocess, time; print(subprocess.Popen({service!r}).pid, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 10.0
+    with suppress(psutil.NoSuchProcess):
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until, "the service outlived its starter"

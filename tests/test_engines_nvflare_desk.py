@@ -1,0 +1,435 @@
+"""The NVFlare adapter without NVFlare: desks at sites, the coordinator's engine, and what crosses between them."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pharmonia.base import errors
+from pharmonia.base.errors import (
+    EngineError,
+    HeaderError,
+    MessageError,
+    OptionError,
+    PharmoniaError,
+    ReplayError,
+    StoreError,
+    UnreachableError,
+    UpdateError,
+)
+from pharmonia.engines.nvflare import wire
+from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
+from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
+from pharmonia.engines.nvflare.job import Job, write_job
+from pharmonia.engines.nvflare.wire import (
+    FAULT_MAGIC,
+    INTERNAL,
+    PART_BYTES,
+    Assembly,
+    Form,
+    Reply,
+    Request,
+    Task,
+    decode_fault,
+    encode_fault,
+    held_length,
+)
+
+LIMIT = 3 * PART_BYTES
+PARTNERS = ("Ada", "Ben", "Cleo")
+
+
+class Listener:
+    """A party that keeps what it was given and answers as it is told."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self.answer = answer
+        self.frames: list[bytes] = []
+
+    def handle(self, frame: bytes) -> bytes:
+        self.frames.append(frame)
+        return self.answer(frame)
+
+
+class Wires:
+    """Desks of all partners and the way to them, which a test may bend."""
+
+    def __init__(self, folder: Path, answer: Callable[[bytes], bytes] = bytes) -> None:
+        self.parties = {name: Listener(answer) for name in PARTNERS}
+        self.desks = {
+            name: Desk("run", "pharmonia", lambda party=party: party, folder / name, LIMIT)  # type: ignore[misc]
+            for name, party in self.parties.items()
+        }
+        self.asked: list[tuple[str, Task, Request]] = []
+        self.bend: Callable[[str, Task, Request], Reply | None] = lambda *_: None
+
+    def ask(self, partner: str, task: Task, request: Request, timeout_s: float) -> Reply:
+        self.asked.append((partner, task, request))
+        bent = self.bend(partner, task, request)
+        if bent is not None:
+            return bent
+        carried: Mapping[str, object] = {**request.fields(), "__headers__": {}}
+        answer = self.desks[partner].answer(question(task, Request.from_fields(carried)))
+        return Reply.from_fields(answer.fields())
+
+
+def question(task: str, request: Request, peer: str = "pharmonia") -> Question:
+    return Question(task=task, peer=peer, request=request)
+
+
+def request(frame: bytes = b"", number: int = 1, run: str = "run") -> Request:
+    return Request(run=run, number=number, start=0, length=len(frame), part=frame)
+
+
+def engine(wires: Wires, **limits: float) -> NvflareEngine:
+    return NvflareEngine(wires, "run", PARTNERS, Limits(**limits))  # type: ignore[arg-type]
+
+
+def fault(reply: Reply) -> PharmoniaError:
+    assert reply.form is Form.FAULT
+    return decode_fault(reply.body, "Ada")
+
+
+@pytest.mark.parametrize("length", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, LIMIT])
+def test_a_frame_of_any_length_comes_and_goes_whole(tmp_path: Path, length: int) -> None:
+    wires = Wires(tmp_path)
+    carrier = engine(wires)
+    carrier.hello()
+    frame = bytes(range(256)) * (length // 256 + 1)
+    exchange = carrier.exchange(frame[:length])
+    assert exchange.replies == (frame[:length],) * 3
+    assert exchange.bytes_to_partners == exchange.bytes_from_partners == 3 * length
+    assert max(len(asked.part) for _, _, asked in wires.asked) <= PART_BYTES
+
+
+def test_replies_come_in_the_order_of_partners(tmp_path: Path) -> None:
+    wires = Wires(tmp_path)
+    for name, party in wires.parties.items():
+        party.answer = lambda _, name=name: name.encode()  # type: ignore[misc]
+    carrier = engine(wires)
+    carrier.hello()
+    assert carrier.exchange(b"?").replies == (b"Ada", b"Ben", b"Cleo")
+    assert carrier.ask("Ben", b"?") == b"Ben"
+    assert len(wires.parties["Ada"].frames) == 1
+
+
+def test_replies_are_handed_on_one_at_a_time_and_not_kept(tmp_path: Path) -> None:
+    wires = Wires(tmp_path, lambda _: bytes(PART_BYTES + 1))
+    carrier = engine(wires)
+    carrier.hello()
+    seen: list[str] = []
+    inside = threading.Lock()
+
+    def take(partner: str, reply: bytes) -> None:
+        assert inside.acquire(blocking=False)
+        assert len(reply) == PART_BYTES + 1
+        seen.append(partner)
+        inside.release()
+
+    exchange = carrier.exchange_each(b"?", take)
+    assert sorted(seen) == sorted(PARTNERS)
+    assert exchange.replies == ()
+    assert exchange.bytes_from_partners == 3 * (PART_BYTES + 1)
+
+
+def test_no_more_long_replies_are_on_their_way_than_there_is_room_for(tmp_path: Path) -> None:
+    wires = Wires(tmp_path, lambda _: bytes(2 * PART_BYTES))
+    carrier = engine(wires, room_bytes=1)
+    carrier.hello()
+    under_way: set[str] = set()
+
+    def watch(partner: str, task: Task, asked: Request) -> Reply | None:
+        if task is Task.FETCH:
+            under_way.add(partner)
+            assert under_way == {partner}
+        return None
+
+    wires.bend = watch
+    carrier.exchange_each(b"?", lambda partner, _: under_way.discard(partner))
+
+
+def test_a_site_that_is_not_there_yet_is_greeted_again(tmp_path: Path) -> None:
+    wires = Wires(tmp_path)
+    missed: list[str] = []
+
+    def early(partner: str, task: Task, asked: Request) -> Reply | None:
+        if partner == "Ben" and len(missed) < 2:
+            missed.append(partner)
+            if len(missed) == 1:
+                raise UnreachableError("Ben: lost")
+            return Reply(form=Form.MORE, body=b"")
+        return None
+
+    wires.bend = early
+    engine(wires, hello_timeout_s=5.0).hello()
+    assert len(missed) == 2
+
+
+def test_a_site_that_never_comes_is_named(tmp_path: Path) -> None:
+    wires = Wires(tmp_path)
+
+    def away(partner: str, task: Task, asked: Request) -> Reply | None:
+        if partner == "Ben":
+            raise UnreachableError("Ben: lost")
+        return None
+
+    wires.bend = away
+    with pytest.raises(UnreachableError, match="Ben: lost; gave up"):
+        engine(wires, hello_timeout_s=0.01).hello()
+
+
+def test_a_party_that_cannot_be_opened_answers_every_hello_with_the_reason(tmp_path: Path) -> None:
+    opened: list[int] = []
+
+    def open_party() -> Listener:
+        opened.append(1)
+        raise HeaderError("the plan is under another agreement")
+
+    desk = Desk("run", "pharmonia", open_party, tmp_path, LIMIT)
+    for _ in range(2):
+        error = fault(desk.answer(question(Task.HELLO, request(number=0))))
+        assert isinstance(error, HeaderError)
+        assert "Ada: the plan is under another agreement" in str(error)
+    assert len(opened) == 1
+
+
+def test_all_who_fail_are_named_and_the_first_decides_the_class(tmp_path: Path) -> None:
+    wires = Wires(tmp_path)
+    carrier = engine(wires)
+    carrier.hello()
+
+    def replayed(_: bytes) -> bytes:
+        raise ReplayError("round 3 was masked")
+
+    def lost(_: bytes) -> bytes:
+        raise ValueError("CCO")
+
+    wires.parties["Ben"].answer, wires.parties["Cleo"].answer = replayed, lost
+    with pytest.raises(ReplayError, match=r"Ben: round 3 was masked; Cleo: internal error"):
+        carrier.exchange(b"?")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (question(Task.FRAME, request(b"x"), peer="Ben"), "only the coordinator"),
+        (question(Task.FRAME, request(b"x"), peer=""), "only the coordinator"),
+        (question(Task.FRAME, request(b"x", run="other")), "another run"),
+        (question("train", request(b"x")), "no such task"),
+        (question(Task.FRAME, Request(run="run", number=1, start=0, length=LIMIT + 1, part=b"x")), "at most"),
+        (question(Task.FRAME, Request(run="run", number=1, start=4, length=9, part=b"x")), "comes after"),
+        (question(Task.FETCH, request(number=1)), "is held"),
+    ],
+)
+def test_what_is_not_the_coordinator_s_next_frame_never_reaches_the_party(
+    tmp_path: Path, asked: Question, reason: str
+) -> None:
+    party = Listener(bytes)
+    desk = Desk("run", "pharmonia", lambda: party, tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    error = fault(desk.answer(asked))
+    assert isinstance(error, MessageError)
+    assert reason in str(error)
+    assert not party.frames
+
+
+def test_a_frame_before_the_hello_is_refused(tmp_path: Path) -> None:
+    party = Listener(bytes)
+    desk = Desk("run", "pharmonia", lambda: party, tmp_path, LIMIT)
+    assert "begins with a hello" in str(fault(desk.answer(question(Task.FRAME, request(b"x")))))
+
+
+@pytest.mark.parametrize("number", [0, 6, 7])
+def test_a_frame_is_handled_once(tmp_path: Path, number: int) -> None:
+    party = Listener(bytes)
+    desk = Desk("run", "pharmonia", lambda: party, tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    desk.answer(question(Task.FRAME, request(b"x", number=7)))
+    assert isinstance(fault(desk.answer(question(Task.FRAME, request(b"x", number=number)))), ReplayError)
+    assert party.frames == [b"x"]
+
+
+def test_parts_out_of_order_are_refused(tmp_path: Path) -> None:
+    party = Listener(bytes)
+    desk = Desk("run", "pharmonia", lambda: party, tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    length = PART_BYTES + 9
+    first = Request(run="run", number=1, start=0, length=length, part=bytes(9))
+    assert desk.answer(question(Task.FRAME, first)).form is Form.MORE
+    late = Request(run="run", number=1, start=12, length=length, part=bytes(9))
+    assert "not what follows" in str(fault(desk.answer(question(Task.FRAME, late))))
+    assert not party.frames
+
+
+def test_a_held_reply_is_given_once(tmp_path: Path) -> None:
+    desk = Desk("run", "pharmonia", lambda: Listener(lambda _: bytes(PART_BYTES + 1)), tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    assert held_length(desk.answer(question(Task.FRAME, request(b"x"))).body) == PART_BYTES + 1
+    rest = Request(run="run", number=1, start=PART_BYTES, length=0, part=b"")
+    assert len(desk.answer(question(Task.FETCH, rest)).body) == 1
+    assert "is held" in str(fault(desk.answer(question(Task.FETCH, rest))))
+
+
+def test_a_frame_while_another_is_handled_is_refused_and_a_hello_waits(tmp_path: Path) -> None:
+    answers: list[Reply] = []
+
+    def nosy(_: bytes) -> bytes:
+        answers.append(desk.answer(question(Task.FRAME, request(b"y", number=2))))
+        answers.append(desk.answer(question(Task.HELLO, request(number=0))))
+        return b""
+
+    desk = Desk("run", "pharmonia", lambda: Listener(nosy), tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    desk.answer(question(Task.FRAME, request(b"x", number=1)))
+    assert "still at work" in str(fault(answers[0]))
+    assert answers[1].form is Form.MORE
+
+
+def test_a_site_cannot_hold_out_more_than_the_coordinator_takes(tmp_path: Path) -> None:
+    wires = Wires(tmp_path)
+    carrier = engine(wires, max_frame_bytes=100)
+    carrier.hello()
+    with pytest.raises(MessageError, match="at most 100 bytes"):
+        carrier.exchange(bytes(101))
+    assert not wires.parties["Ada"].frames
+    for reply in (Reply(form=Form.HELD, body=b"101"), Reply(form=Form.FRAME, body=bytes(101))):
+        wires.bend = lambda *_, reply=reply: reply
+        with pytest.raises(MessageError, match="at most 100 bytes"):
+            carrier.exchange(b"?")
+
+
+@pytest.mark.parametrize("body", [b"", b"-1", b"1.5", b"9" * 20, "\u0665".encode()])
+def test_a_held_reply_names_a_length(body: bytes) -> None:
+    with pytest.raises(MessageError):
+        held_length(body)
+
+
+def test_a_reply_of_a_form_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
+    wires = Wires(tmp_path)
+    wires.bend = lambda *_: Reply(form=Form.MORE, body=b"")
+    with pytest.raises(EngineError, match="expected a frame"):
+        engine(wires).ask("Ada", b"?")
+
+
+ALL_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PharmoniaError)]
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_only_known_messages_leave(kind: type[PharmoniaError]) -> None:
+    told = decode_fault(encode_fault(kind("CC(=O)Oc1ccccc1")), "Ada")
+    assert type(told) is kind
+    assert ("CC(=O)" in str(told)) == issubclass(kind, wire._SAFE)
+
+
+def test_a_foreign_error_tells_nothing() -> None:
+    class MessageError(Exception):  # of the same name as one of ours
+        pass
+
+    for error in (ValueError("CCO"), MessageError("CCO"), MemoryError("CCO"), KeyboardInterrupt("CCO")):
+        assert str(decode_fault(encode_fault(error), "Ada")) == f"Ada: {INTERNAL}"
+
+
+def test_a_reason_is_short_and_printable() -> None:
+    told = decode_fault(encode_fault(MessageError("a\nb\x1b[2J" + "x" * 9999)), "Ada")
+    assert str(told).isprintable()
+    assert len(str(told)) < 600
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        FAULT_MAGIC,
+        FAULT_MAGIC + b"[]",
+        FAULT_MAGIC + b'{"error":"SystemExit","reason":"x"}',
+        FAULT_MAGIC + b'{"error":"MessageError"}',
+        FAULT_MAGIC + b'{"error":["MessageError"],"reason":"x"}',
+        FAULT_MAGIC + json.dumps({"error": "MessageError", "reason": "\x1b[2J"}).encode(),
+        FAULT_MAGIC + json.dumps({"error": "MessageError", "reason": "x" * 9999}).encode(),
+        FAULT_MAGIC + b"[" * 4000,
+    ],
+)
+def test_a_fault_that_no_site_sends_is_refused(body: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode_fault(body, "Ada")
+
+
+@pytest.mark.parametrize(
+    "change", [{"run": 3}, {"number": -1}, {"number": "1"}, {"start": 2**63}, {"part": "x"}, {"part": b"xy"}]
+)
+def test_a_request_with_foreign_fields_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(MessageError):
+        Request.from_fields({**request(b"x").fields(), **change})
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"form": "frame"}, {"form": "pickle", "body": b""}, {"form": "frame", "body": 1}]
+)
+def test_a_reply_with_foreign_fields_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(MessageError):
+        Reply.from_fields(fields)
+
+
+@given(parts=st.lists(st.binary(min_size=1), min_size=1))
+def test_parts_in_order_make_the_frame(parts: list[bytes]) -> None:
+    whole = Assembly(sum(map(len, parts)))
+    for part in parts:
+        assert not whole.is_whole
+        whole.add(whole.start, part)
+    assert whole.is_whole
+    assert whole.frame() == b"".join(parts)
+    with pytest.raises(MessageError):
+        whole.add(whole.start, b"x")
+
+
+def test_a_full_disk_at_a_site_does_not_hide_the_fault(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("no folder")
+    desk = Desk("run", "pharmonia", lambda: Listener(bytes), tmp_path / "home", LIMIT)
+    assert isinstance(fault(desk.answer(question(Task.FRAME, request(b"x")))), MessageError)
+
+
+def test_a_fault_stands_in_full_in_the_site_s_own_log(tmp_path: Path) -> None:
+    def broken(_: bytes) -> bytes:
+        raise UpdateError("element 5 is inf")
+
+    desk = Desk("run", "pharmonia", lambda: Listener(broken), tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    assert "inf" not in str(fault(desk.answer(question(Task.FRAME, request(b"x")))))
+    assert "element 5 is inf" in (tmp_path / FAULT_LOG).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "limits", [{"timeout_s": 0.0}, {"hello_timeout_s": -1.0}, {"max_frame_bytes": 0}, {"room_bytes": 0}]
+)
+def test_limits_that_allow_nothing_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(OptionError):
+        Limits(**limits)  # type: ignore[arg-type]
+
+
+def test_a_job_holds_two_class_paths_and_a_run_and_no_code(tmp_path: Path) -> None:
+    job = Job(run="r1", partners=PARTNERS, controller="ours.Controller", executor="ours.Executor")
+    root = write_job(job, tmp_path)
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == [
+        "app/config/config_fed_client.json",
+        "app/config/config_fed_server.json",
+        "meta.json",
+    ]
+    server = json.loads((root / "app/config/config_fed_server.json").read_text())
+    assert server["workflows"] == [
+        {"id": "run", "path": "ours.Controller", "args": {"run": "r1", "partners": ["Ada", "Ben", "Cleo"]}}
+    ]
+
+
+@pytest.mark.parametrize("partners", [(), ("Ada", "Ada")])
+def test_a_job_of_nobody_or_of_somebody_twice_is_refused(partners: tuple[str, ...]) -> None:
+    with pytest.raises(OptionError):
+        Job(run="r", partners=partners, controller="a.B", executor="a.C")
+
+
+def test_store_errors_are_told_by_what_they_mean(tmp_path: Path) -> None:
+    told = decode_fault(encode_fault(StoreError(f"kept no state in {tmp_path}")), "Ada")
+    assert str(told).startswith("Ada: The store of runs does not hold what it should.")
