@@ -1,7 +1,7 @@
 """A partner's site: the same run as in one process, what it refuses before it opens its data, and how it goes on."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from governance_cases import CODE, NOW, OWNERS, key_of
+from multitask_cases import PLAIN, data_of, partners
 from pharmonia.base.errors import (
     AgreementError,
     CacheError,
+    DataFileError,
     EngineError,
     HeaderError,
     KeyFileError,
@@ -24,17 +26,26 @@ from pharmonia.base.errors import (
 from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.bench.sites import partner_share
+from pharmonia.data.recipe import Recipe
+from pharmonia.data.recipe_profile import PrepareProfile
+from pharmonia.data.tasks import PreparedTasks
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.governance.events import Failed, FailureCode, PlanFiled, PlanRefused, RoundAggregated, RoundOpened
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import CodeIdentity, RefusalCode
+from pharmonia.learn.learner import Learner
 from pharmonia.learn.messages import SessionRequest, encode
-from pharmonia.learn.settings import Aggregation
+from pharmonia.learn.multitask import MultitaskLearner
+from pharmonia.learn.multitask_settings import MultitaskSettings
+from pharmonia.learn.settings import Aggregation, Method
 from pharmonia.run import seat, site
 from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.documents import read_plan
 from pharmonia.run.engine import FrameHandler
+from pharmonia.run.plan_settings import listed
+from pharmonia.run.planned_tasks import MULTITASK, multitask_method_settings, multitask_model_settings
+from pharmonia.run.prepare_files import write_prepared
 from pharmonia.run.records import RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.refusals import decode_refusal, is_refusal
 from pharmonia.run.remote_ledger import RemoteWitness, greet
@@ -101,8 +112,12 @@ def bench_run(folder: Path, chosen: ComparisonSettings) -> TrainedModel:
     """The federated run of a comparison, as `bench.training` makes it."""
     datasets = [(index, partner_share(chosen, index, f"partner {index + 1}")) for index in range(3)]
     learners = interaction_learners(datasets, chosen.local, chosen.method, chosen.seeds[0])
-    made = simulate(learners, Aggregation.SECURE, folder)
     plan = TrainingPlan(local=chosen.local, method=chosen.method, schedule=chosen.schedule, seed=chosen.seeds[0])
+    return trained_in_process(folder, learners, plan)
+
+
+def trained_in_process(folder: Path, learners: Sequence[tuple[int, str, Learner]], plan: TrainingPlan) -> TrainedModel:
+    made = simulate(learners, Aggregation.SECURE, folder)
     store = RunStore(f"sqlite:///{folder / 'runs.sqlite'}", folder)
     store.open_run("run", {}, NOW)
     return Coordinator(plan, made.engine, made.sums, store, "run", NEVER, made.sum_error).train(lambda record: None)
@@ -143,6 +158,61 @@ def test_fedsgd_with_private_norms_is_the_same_between_sites_and_each_keeps_its_
     assert essence(model) == essence(bench_run(tmp_path / "bench", place.settings))
     for owner in OWNERS:
         assert len(list((place.folder / owner / "state").glob("*/private.safetensors"))) == 1
+
+
+def with_tasks(place: Consortium, parts: Sequence[PreparedTasks], method: str) -> MultitaskSettings:
+    """Prepared tasks instead of interactions at every owner, and a plan that trains them."""
+    recipe = Recipe(profile=PrepareProfile(), rdkit="2026.09.1", key_commitment="ab" * 32, reference="cd" * 32)
+    for owner, part in zip(OWNERS, parts, strict=True):
+        home = place.folder / owner
+        write_prepared(home / "prepared", part, recipe, {})
+        text, _, _ = (home / "site.toml").read_text().partition("[data]")
+        data = '[data]\nkind = "tasks"\nfolder = "prepared"\ntrain_folds = [0]\nvalid_folds = [1]\n'
+        (home / "site.toml").write_text(text + data)
+    plan = replace(
+        place.drafted(),
+        recipe=recipe.digest,
+        model=MULTITASK,
+        model_settings=listed(multitask_model_settings(PLAIN)),
+        method=method,
+        method_settings=listed(multitask_method_settings(PLAIN, patience=50)),
+    )
+    place.file(plan)
+    return PLAIN
+
+
+@pytest.mark.parametrize("method", ["fedsgd", "fedavg"])
+def test_many_tasks_are_trained_between_sites_bit_for_bit_as_in_one_process(
+    original: Consortium, tmp_path: Path, method: str
+) -> None:
+    place, parts = original.copied(tmp_path / "aurora"), partners(3)
+    local = with_tasks(place, parts, method)
+    model = place.run()
+    chosen = Method.parse(method)
+    learners: list[tuple[int, str, Learner]] = [
+        (index, f"p{index}", MultitaskLearner(data_of(part, local), local, chosen, (5, index)))
+        for index, part in enumerate(parts)
+    ]
+    plan = TrainingPlan(local=local, method=chosen, schedule=settings().schedule, seed=5)
+    expected = trained_in_process(tmp_path / "bench", learners, plan)
+    assert essence(model) == essence(expected)
+    np.testing.assert_array_equal(model.parameters, expected.parameters)
+    assert len(list(place.folder.glob("*/state/*/private.safetensors"))) == len(OWNERS)  # heads
+
+
+def test_data_of_another_kind_than_the_plan_trains_end_the_run(original: Consortium, tmp_path: Path) -> None:
+    place = original.copied(tmp_path / "aurora")
+    interactions = place.signed.plan
+    with_tasks(place, partners(3), "fedsgd")
+    as_pairs = replace(
+        place.signed.plan,
+        model=interactions.model,
+        model_settings=interactions.model_settings,
+        method_settings=interactions.method_settings,
+    )
+    place.file(as_pairs)
+    with pytest.raises(DataFileError, match="does not learn from tasks"):
+        place.run()
 
 
 # What a site refuses before it opens its data

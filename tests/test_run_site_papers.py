@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance_cases import CODE, END, NOW, OWNERS, founded, plan_under
+from multitask_cases import PLAIN
 from pharmonia.base.errors import (
     CacheError,
     DocumentError,
@@ -26,9 +27,12 @@ from pharmonia.governance.identity import CommitmentKey
 from pharmonia.governance.plan import RunPlan, Setting, Tier
 from pharmonia.learn.learner import Learner
 from pharmonia.learn.local import LocalLearner
+from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Method
 from pharmonia.run.keyfiles import create_commitment_key
+from pharmonia.run.plan_settings import listed
 from pharmonia.run.planned import training_plan_of
+from pharmonia.run.planned_tasks import MULTITASK, multitask_method_settings, multitask_model_settings
 from pharmonia.run.site_config import DataKind, DataPlace, read_coordinator, read_site
 from pharmonia.run.site_data import DataCard, describe_data, read_interactions, site_commitment, write_interactions
 from run_cases import broadcast, initial, local_settings, partner_datasets
@@ -168,6 +172,68 @@ def test_a_setting_that_is_unknown_missing_or_of_another_type_is_refused_by_name
 ) -> None:
     with pytest.raises(OptionError, match=said):
         training_plan_of(with_setting(drafted("fedavg"), name, value))
+
+
+names = st.lists(st.text("abcdefgh -1", min_size=1, max_size=20).map(str.strip).filter(bool), max_size=12, unique=True)
+tidy = names.map(lambda found: tuple(sorted({" ".join(one.split()) for one in found})))
+widths = st.lists(st.integers(1, 10**6), max_size=4).map(tuple)
+
+
+@given(
+    trunk=widths.filter(bool),
+    head=widths,
+    dropout=st.floats(0, 0.99),
+    weight=st.floats(0.01, 0.99),
+    classification=tidy,
+    regression=tidy,
+)
+def test_a_network_of_many_tasks_is_read_back_as_it_was_written(
+    trunk: tuple[int, ...],
+    head: tuple[int, ...],
+    dropout: float,
+    weight: float,
+    classification: tuple[str, ...],
+    regression: tuple[str, ...],
+) -> None:
+    local = replace(
+        PLAIN,
+        trunk=trunk,
+        head=head,
+        dropout=dropout,
+        regression_weight=weight,
+        catalogue_classification=classification,
+        catalogue_regression=regression,
+    )
+    found = training_plan_of(of_tasks(local))
+    assert (found.local, found.method, found.schedule.patience) == (local, Method.parse("fedsgd"), 7)
+
+
+def of_tasks(local: MultitaskSettings) -> RunPlan:
+    return replace(
+        drafted("fedsgd"),
+        model=MULTITASK,
+        model_settings=listed(multitask_model_settings(local)),
+        method_settings=listed(multitask_method_settings(local, patience=7)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("trunk", "400x200", "widths such as 400,200"),
+        ("trunk", "-4", "widths such as 400,200"),
+        ("trunk", "none", "at least 1"),
+        ("catalogue-regression-007", "tox", "catalogue-regression-007 is not known"),
+        ("norm", "batch", "the setting norm is not known"),
+    ],
+)
+def test_strange_settings_of_many_tasks_are_refused_by_name(name: str, value: str, said: str) -> None:
+    plan = of_tasks(PLAIN)
+    values = {one.name: one.value for one in plan.model_settings} | {name: value}
+    with pytest.raises(OptionError, match=said):
+        training_plan_of(replace(plan, model_settings=listed(values)))
+    with pytest.raises(OptionError, match="private"):
+        training_plan_of(replace(plan, method="fedavg+private-head"))
 
 
 def test_what_this_version_cannot_do_is_not_done_in_another_way() -> None:
