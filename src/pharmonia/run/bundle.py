@@ -191,7 +191,7 @@ def _take(path: Path, name: str, most: int) -> bytes:
                 return entry.read(most + 1)
     except FileNotFoundError as error:
         if not path.exists() or name == MANIFEST:
-            raise InputError(f"{path} is no bundle: there is no {name if path.exists() else 'such folder'}") from error
+            raise InputError(f"{path} is no bundle: there is no {name if path.exists() else 'such file'}") from error
         raise BundleError(f"{path}: {name} is missing") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
