@@ -14,15 +14,18 @@ from pharmonia.cli import (
     bench,
     compare,
     consortium,
+    coordinator,
     data,
     deploy,
     export,
     keys,
     ledger,
+    party,
     plan,
     policy,
     predict,
     prepare,
+    up,
     verify,
 )
 
@@ -44,10 +47,16 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(plan.app, name="plan")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(party.app, name="party")
+app.add_typer(coordinator.app, name="coordinator")
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("audit")(audit.audit)
+app.command("up")(up.up)
+app.command("status")(up.status)
+app.command("logs")(up.logs)
+app.command("down")(up.down)
 app.command("verify")(verify.verify)
 
 

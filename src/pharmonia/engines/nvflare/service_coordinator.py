@@ -1,0 +1,200 @@
+"""The coordinator's service: its server's process, and the run of the plan in its folder, submitted until it is done.
+
+A run that ended for a fault (the engine's, a partner's machine, a lost round) is submitted again and goes on from its
+last round. One that was refused is not: that is for the consortium, who find the reason on the ledger.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from pathlib import Path
+
+from pharmonia.base import errors
+from pharmonia.base.errors import EngineError, InputError, LedgerBusyError, PharmoniaError
+from pharmonia.engines.nvflare.controller import FAILED_FILE
+from pharmonia.engines.nvflare.federation_state import Phase
+from pharmonia.engines.nvflare.job import Job
+from pharmonia.engines.nvflare.service import POLL_S, Service
+from pharmonia.engines.nvflare.service_operator import Operator, operating
+from pharmonia.governance.plan import RunPlan
+from pharmonia.run.documents import read_plan
+from pharmonia.run.metrics_text import Figure
+from pharmonia.run.seat import RUN_ID_DIGITS
+from pharmonia.run.servicelog import Fact, Field, Happening, Level
+from pharmonia.run.site_config import CoordinatorConfig, read_coordinator
+from pharmonia.run.store import RunStore
+
+CONTROLLER = "pharmonia.engines.nvflare.conduct_seat.SeatController"
+EXECUTOR = "pharmonia.engines.nvflare.conduct_site.SiteExecutor"
+JOBS = "jobs"  # in the coordinator's folder
+_COMPLETED = "FINISHED:COMPLETED"
+_ENDED = "FINISHED"
+
+
+class Verdict(Enum):
+    """What follows from how a run ended."""
+
+    DONE = auto()
+    AGAIN = auto()
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended.
+
+    Args:
+        status: Of the job, as NVFlare calls it.
+        error: Class of the error that the run ended with; nothing if it left none.
+    """
+
+    status: str
+    error: str = ""
+
+    def verdict(self) -> Verdict:
+        """Whether to submit it again.
+
+        A fault of machines may be gone at the next try. What somebody refused, or what is damaged, is for people.
+        """
+        kind = getattr(errors, self.error, None) if self.error else None
+        if kind is None:
+            return Verdict.DONE if self.status == _COMPLETED else Verdict.AGAIN
+        return Verdict.AGAIN if issubclass(kind, EngineError | LedgerBusyError) else Verdict.REFUSED
+
+
+def read_error(folder: Path) -> str:
+    """Class of the error that the last run of a coordinator's folder ended with; nothing if none is told."""
+    try:
+        name = (folder / FAILED_FILE).read_text(encoding="utf-8").partition(":")[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    kind = getattr(errors, name, None)
+    return name if isinstance(kind, type) and issubclass(kind, PharmoniaError) else EngineError.__name__
+
+
+class _Seat:
+    """One coordinator's service at work."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._folder = service.station.folder
+        self._config: CoordinatorConfig = read_coordinator(self._folder)
+        self._store = RunStore(self._config.store_url, self._config.store_folder)
+        self._refused: str | None = None  # digest of the plan
+        self._n_told = 0
+
+    def plan(self) -> RunPlan:
+        return read_plan(self._config.plan).plan
+
+    def n_rounds(self, run: str) -> int:
+        return len(self._store.rounds(run))
+
+    def work(self) -> None:
+        """Until the process ends or the service does: run what is to be run."""
+        station = self._service.station
+        name = f"operator@{station.partner}.pharmonia"
+        with operating(station.kit.absolute() / "operator", name) as operator:
+            while not (self._service.stop.is_set() or self._service.is_dead()):
+                plan = self.plan()
+                run = plan.digest[:RUN_ID_DIGITS]
+                if run in self._store.finished():
+                    self._service.move(Phase.FINISHED)
+                elif plan.digest == self._refused:
+                    self._service.move(Phase.REFUSED)
+                else:
+                    self._attempt(operator, plan, run)
+                    continue
+                self._service.stop.wait(5 * POLL_S)
+
+    def _attempt(self, operator: Operator, plan: RunPlan, run: str) -> None:
+        service = self._service
+        service.move(Phase.WAITING)
+        service.log.say(Level.INFO, Happening.PARTNERS_AWAITED, {Field.PARTNERS: len(plan.partners)})
+        while not operator.connected().issuperset(plan.partners):
+            if service.stop.wait(POLL_S) or service.is_dead():
+                return
+        (self._folder / FAILED_FILE).unlink(missing_ok=True)
+        job = Job(run=run, partners=plan.partners, controller=CONTROLLER, executor=EXECUTOR)
+        job_id = operator.submit(job, self._folder / JOBS)
+        service.note(replace(service.state, phase=Phase.RUNNING, n_attempts=service.state.n_attempts + 1, error=""))
+        attempt: dict[Field, Fact] = {Field.RUN: run, Field.ATTEMPT: service.state.n_attempts}
+        service.log.say(Level.INFO, Happening.RUN_SUBMITTED, attempt)
+        ending = self._watch(operator, job_id, run)
+        if ending is not None:
+            self._conclude(ending, plan, attempt)
+
+    def _watch(self, operator: Operator, job_id: str, run: str) -> Ending | None:
+        """How the job ended; None if the service or its process did."""
+        service = self._service
+        while not (service.stop.wait(POLL_S) or service.is_dead()):
+            self._tell_rounds(run)
+            status = operator.status(job_id)
+            if status.startswith(_ENDED):
+                self._tell_rounds(run)
+                return Ending(status=status, error=read_error(self._folder))
+        if service.stop.is_set():
+            operator.abort(job_id)
+        return None
+
+    def _tell_rounds(self, run: str) -> None:
+        n_rounds = self.n_rounds(run)
+        for index in range(self._n_told, n_rounds):
+            self._service.log.say(Level.INFO, Happening.ROUND_FINISHED, {Field.RUN: run, Field.ROUND: index})
+        self._n_told = n_rounds
+
+    def _conclude(self, ending: Ending, plan: RunPlan, attempt: dict[Field, Fact]) -> None:
+        service = self._service
+        facts: dict[Field, Fact] = {**attempt, Field.STATUS: ending.status}
+        if ending.error:
+            facts[Field.ERROR] = ending.error
+        service.note(replace(service.state, error=ending.error))
+        match ending.verdict():
+            case Verdict.DONE:
+                service.log.say(Level.INFO, Happening.RUN_FINISHED, facts)
+            case Verdict.REFUSED:
+                self._refused = plan.digest
+                service.log.say(Level.ERROR, Happening.RUN_REFUSED, facts)
+            case Verdict.AGAIN:
+                service.rest(Happening.RUN_FAILED, facts)
+
+
+def serve_coordinator(service: Service) -> None:
+    """Keep the server alive and run the plan in the coordinator's folder, and every later one, until told to stop.
+
+    Raises:
+        ServiceBusyError: Another process serves the folder.
+        EngineError: The process, or the run, failed too often.
+        InputError: `coordinator.toml` or the plan cannot be read.
+    """
+    seat = _Seat(service)
+    with service.alive():
+        while not service.stop.is_set():
+            service.revive()
+            try:
+                seat.work()
+            except EngineError:
+                if service.state.phase is Phase.GIVEN_UP:
+                    raise
+                service.stop.wait(5 * POLL_S)  # the server is not up yet, or has just died
+
+
+def coordinator_figures(service: Service) -> tuple[Figure, ...]:
+    """What a coordinator's metrics say besides those of every service."""
+    folder = service.station.folder
+    figures = [Figure(name="attempts", help="Runs submitted since the service began.", value=service.state.n_attempts)]
+    try:
+        config = read_coordinator(folder)
+        plan = read_plan(config.plan).plan
+        rounds = RunStore(config.store_url, config.store_folder).rounds(plan.digest[:RUN_ID_DIGITS])
+    except (InputError, errors.EvidenceError):
+        return tuple(figures)
+    figures += [
+        Figure(name="rounds", help="Rounds of the plan that are finished.", value=len(rounds)),
+        Figure(name="rounds_planned", help="Rounds of the plan at most.", value=plan.n_rounds),
+        Figure(name="sent_bytes", help="Frames sent to partners.", value=sum(one.bytes_to_partners for one in rounds)),
+        Figure(
+            name="received_bytes",
+            help="Frames received from partners.",
+            value=sum(one.bytes_from_partners for one in rounds),
+        ),
+    ]
+    return tuple(figures)
