@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from governance_cases import CODE, END, NOW, OWNERS, approved, first_version, key_of, sign_all
 from pharmonia.bench.planned import PlanHead, draft_plan
@@ -27,6 +29,7 @@ from pharmonia.governance.verify_result import VerificationResult
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.settings import Aggregation, LocalSettings, Method, Optimiser
 from pharmonia.nn.choices import Model, Norm
+from pharmonia.run import seat, site
 from pharmonia.run.documents import write_agreement, write_plan, write_policy
 from pharmonia.run.ledgerfile import ENTRIES, read_lines, verify_folder
 from pharmonia.run.records import RoundRecord, TrainedModel
@@ -73,6 +76,15 @@ def history(coordinator: str = COORDINATOR) -> AgreementHistory:
     )
     changed = replace(first, terms=replace(first.terms, plan_rules=rules, partners=partners))
     return sign_all(propose(None, changed), [key_of(partner) for partner in first.terms.ids])
+
+
+@contextmanager
+def fixed_code() -> Iterator[None]:
+    """What runs here is what the plan names, whatever is edited meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (site, seat):
+            patch.setattr(module, "installed_code", lambda: CODE)
+        yield
 
 
 def secret(path: Path, content: bytes) -> None:
@@ -182,3 +194,7 @@ class Consortium:
         """What verification says of a copy."""
         delivered = Delivered(plans=(self.signed.plan,))
         return verify_folder(self.ledger(name), self.history, delivered, self.at + timedelta(minutes=1))
+
+
+def opened(place: Consortium, owner: str) -> AbstractContextManager[Site]:
+    return open_site(place.folder / owner, now=place.now)
