@@ -93,6 +93,10 @@ class Service:
         """Whether the process has ended."""
         return self._process.exit_code() is not None
 
+    def end_process(self) -> None:
+        """End NVFlare's process and its jobs; `revive` starts it anew."""
+        self._process.stop()
+
     def is_connected(self) -> bool:
         """Whether the process has a connection to the server."""
         return self._process.is_connected()

@@ -4,12 +4,13 @@ A run that ended for a fault (the engine's, a partner's machine, a lost round) i
 last round. One that was refused is not: that is for the consortium, who find the reason on the ledger.
 """
 
+import time
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
 from pharmonia.base import errors
-from pharmonia.base.errors import EngineError, InputError, LedgerBusyError, PharmoniaError
+from pharmonia.base.errors import EngineError, InputError, LedgerBusyError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.controller import FAILED_FILE
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.job import Job
@@ -28,6 +29,9 @@ EXECUTOR = "pharmonia.engines.nvflare.conduct_site.SiteExecutor"
 JOBS = "jobs"  # in the coordinator's folder
 _COMPLETED = "FINISHED:COMPLETED"
 _ENDED = "FINISHED"
+_LOST = "FINISHED:LOST"  # ours: a site's process was gone
+_LOOK_EVERY = 8  # looks at a job's status to one at the sites' processes
+_ABORT_S = 20.0
 
 
 class Verdict(Enum):
@@ -69,6 +73,21 @@ def read_error(folder: Path) -> str:
         return ""
     kind = getattr(errors, name, None)
     return name if isinstance(kind, type) and issubclass(kind, PharmoniaError) else EngineError.__name__
+
+
+class _Crew:
+    """Which sites have a process for a job, look by look."""
+
+    def __init__(self) -> None:
+        self._seen: frozenset[str] = frozenset()
+        self._missing: frozenset[str] = frozenset()
+
+    def has_lost(self, at_work: frozenset[str]) -> bool:
+        """Whether a site that had one has had none at this look and the one before."""
+        missing = self._seen - at_work
+        is_lost = bool(missing & self._missing)
+        self._seen, self._missing = self._seen | at_work, missing
+        return is_lost
 
 
 class _Seat:
@@ -124,15 +143,30 @@ class _Seat:
 
     def _watch(self, operator: Operator, job_id: str, run: str) -> Ending | None:
         """How the job ended; None if the service or its process did."""
-        service = self._service
+        service, crew, n_looks = self._service, _Crew(), 0
         while not (service.stop.wait(POLL_S) or service.is_dead()):
             self._tell_rounds(run)
             status = operator.status(job_id)
             if status.startswith(_ENDED):
                 self._tell_rounds(run)
                 return Ending(status=status, error=read_error(self._folder))
+            n_looks += 1
+            if n_looks % _LOOK_EVERY == 0 and crew.has_lost(operator.at_work(job_id)):
+                return self._give_job_up(operator, job_id, run)
         if service.stop.is_set():
             operator.abort(job_id)
+        return None
+
+    def _give_job_up(self, operator: Operator, job_id: str, run: str) -> Ending | None:
+        """A partner's process is gone, which NVFlare would notice late or never; None if the server had to be ended."""
+        if run in self._store.finished():
+            return Ending(status=_COMPLETED)
+        operator.abort(job_id)
+        until = time.monotonic() + _ABORT_S
+        while not (self._service.stop.wait(POLL_S) or time.monotonic() > until):
+            if operator.status(job_id).startswith(_ENDED):
+                return Ending(status=_LOST, error=UnreachableError.__name__)
+        self._service.end_process()
         return None
 
     def _tell_rounds(self, run: str) -> None:

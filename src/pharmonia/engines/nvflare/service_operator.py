@@ -61,6 +61,15 @@ class Operator:
         except api_spec.JobNotFound:
             return ""
 
+    def at_work(self, job_id: str) -> frozenset[str]:
+        """Names of the sites that say to have a process for a job.
+
+        Raises:
+            UnreachableError: The server does not answer.
+        """
+        told = _asked(self._session.get_client_job_status) or []
+        return frozenset(str(one.get("client_name")) for one in told if one.get("job_id") == job_id)
+
     def abort(self, job_id: str) -> None:
         """End a job; one that has ended stays so."""
         with suppress(UnreachableError, api_spec.JobNotRunning, api_spec.JobNotFound):
