@@ -19,7 +19,7 @@ from pharmonia.base.errors import (
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.contributions import Contribution, federated_average
 from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, StatisticsRequest, decode, encode
-from pharmonia.run.engine import Exchange
+from pharmonia.run.engine import Exchange, OnReply, collect
 from pharmonia.run.protection import RECORD_FILE, Masked, SecureTerms, Work
 from pharmonia.run.sums import MAX_WEIGHT_BITS, Request, SecureSums
 from pharmonia.secagg.header import Layout, RoundHeader
@@ -81,9 +81,13 @@ class Tampering:
         return tuple(self.vaults)
 
     def exchange(self, frame: bytes) -> Exchange:
+        return collect(self.exchange_each, self.partners, frame)
+
+    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
         self.sent.append(frame)
-        replies = tuple(vault.handle(self.change(name, frame)) for name, vault in self.vaults.items())
-        return Exchange(replies=replies, bytes_to_partners=0, bytes_from_partners=0, wall_s=0.0, cpu_s=0.0)
+        for name, vault in self.vaults.items():
+            on_reply(name, vault.handle(self.change(name, frame)))
+        return Exchange(replies=(), bytes_to_partners=0, bytes_from_partners=0, wall_s=0.0, cpu_s=0.0)
 
 
 def contribution(seed: int, scale: float = 1e-3, weight: int | None = None) -> Contribution:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from pharmonia.base.errors import EngineError
-from pharmonia.run.engine import Exchange, FrameHandler
+from pharmonia.run.engine import Exchange, FrameHandler, OnReply, collect
 
 
 class InProcessEngine:
@@ -31,12 +31,21 @@ class InProcessEngine:
 
     def exchange(self, frame: bytes) -> Exchange:
         """Send the frame to every party in turn and collect their answers."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        replies = tuple(party.handle(frame) for party in self._parties.values())
+        return collect(self.exchange_each, self.partners, frame)
+
+    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
+        """Send the frame to every party in turn and hand their answers on."""
+        wall, cpu_s, n_received = time.perf_counter(), 0.0, 0
+        for name, party in self._parties.items():
+            cpu = time.process_time()
+            reply = party.handle(frame)
+            cpu_s += time.process_time() - cpu
+            n_received += len(reply)
+            on_reply(name, reply)
         return Exchange(
-            replies=replies,
-            bytes_to_partners=len(frame) * len(replies),
-            bytes_from_partners=sum(len(reply) for reply in replies),
+            replies=(),
+            bytes_to_partners=len(frame) * len(self._parties),
+            bytes_from_partners=n_received,
             wall_s=time.perf_counter() - wall,
-            cpu_s=time.process_time() - cpu,
+            cpu_s=cpu_s,
         )

@@ -46,7 +46,7 @@ from pharmonia.governance.permissions import decide
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import Action, ResourceKind
 from pharmonia.learn.messages import Finish, decode, is_learning_frame
-from pharmonia.run.engine import Engine, Exchange
+from pharmonia.run.engine import Engine, Exchange, OnReply, collect
 from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
 from pharmonia.run.witness import Witness
 from pharmonia.secagg.header import RoundHeader
@@ -294,12 +294,24 @@ class Chronicled:
         Raises:
             RefusedError: A party refuses; with the reasons of all who do.
         """
+        return collect(self.exchange_each, self.partners, frame)
+
+    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
+        """As `exchange`; refusals are not handed on."""
         self._note(frame)
-        exchange = self._engine.exchange(frame)
-        refusals = [decode_refusal(reply) for reply in exchange.replies if is_refusal(reply)]
+        refusals: dict[str, Refusal] = {}
+
+        def hand_on(partner: str, reply: bytes) -> None:
+            if is_refusal(reply):
+                refusals[partner] = decode_refusal(reply)
+            else:
+                on_reply(partner, reply)
+
+        exchange = self._engine.exchange_each(frame, hand_on)
         if refusals:
-            self._chronicle.refused(refusals)
-            raise RefusedError("; ".join(refusal.reason for refusal in refusals))
+            ordered = [refusals[partner] for partner in self.partners if partner in refusals]
+            self._chronicle.refused(ordered)
+            raise RefusedError("; ".join(refusal.reason for refusal in ordered))
         return exchange
 
     def _note(self, frame: bytes) -> None:

@@ -246,9 +246,12 @@ class SecureSums:
         self._n_sums += 1
         asked = self._engine.exchange(encode(message))
         server = open_round(self._directory, plan, _expect(Ready, asked))
-        masked = self._engine.exchange(encode_secure(server.header))
-        for update in _expect(MaskedUpdate, masked):
-            server = server.add(update)
+
+        def add(_: str, frame: bytes) -> None:
+            nonlocal server
+            server = server.add(_expected(MaskedUpdate, frame))
+
+        masked = self._engine.exchange_each(encode_secure(server.header), add)
         return server.finish(), Traffic().plus(asked).plus(masked)
 
     @property
@@ -280,8 +283,11 @@ def _contribution(frame: bytes, layout: Layout) -> Contribution:
 
 
 def _expect(kind: type[SecureT], exchange: Exchange) -> list[SecureT]:
-    messages = [decode_secure(frame) for frame in exchange.replies]
-    for message in messages:
-        if not isinstance(message, kind):
-            raise MessageError(f"expected a {kind.__name__} frame, got {type(message).__name__}")
-    return [message for message in messages if isinstance(message, kind)]
+    return [_expected(kind, frame) for frame in exchange.replies]
+
+
+def _expected(kind: type[SecureT], frame: bytes) -> SecureT:
+    message = decode_secure(frame)
+    if not isinstance(message, kind):
+        raise MessageError(f"expected a {kind.__name__} frame, got {type(message).__name__}")
+    return message

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import DataFileError
-from pharmonia.run.engine import Engine, Exchange
+from pharmonia.run.engine import Engine, Exchange, OnReply, collect
 from pharmonia.run.files import write_whole
 
 ABOUT_FILE = "transcript.json"
@@ -46,12 +46,20 @@ class Recorder:
 
     def exchange(self, frame: bytes) -> Exchange:
         """Carry the frame, and write down what came back before anybody reads it."""
-        exchange = self._engine.exchange(frame)
+        return collect(self.exchange_each, self.partners, frame)
+
+    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
+        """As `exchange`, one answer after another."""
         if self._n_seen == 0:
             about: dict[str, Json] = {"format": FORMAT, "version": FORMAT_VERSION, "partners": list(self.partners)}
             write_whole(self._folder / ABOUT_FILE, canonical_json(about))
-        for number, reply in enumerate(exchange.replies):
-            write_whole(self._folder / f"{self._n_seen:06d}-reply-{number:03d}.frame", reply)
+        numbers = {partner: number for number, partner in enumerate(self.partners)}
+
+        def write_down(partner: str, reply: bytes) -> None:
+            write_whole(self._folder / f"{self._n_seen:06d}-reply-{numbers[partner]:03d}.frame", reply)
+            on_reply(partner, reply)
+
+        exchange = self._engine.exchange_each(frame, write_down)
         write_whole(self._folder / f"{self._n_seen:06d}-request.frame", frame)
         self._n_seen += 1
         return exchange

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from pharmonia.base.errors import EngineError, MessageError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.wire import PART_BYTES, Assembly, Form, Reply, Request, Task, decode_fault, held_length
-from pharmonia.run.engine import Exchange
+from pharmonia.run.engine import Exchange, OnReply, collect
 
-OnReply = Callable[[str, bytes], None]
 _HELLO_WAIT_S = 0.1  # between two calls to a site that is not there yet
 _HELLO_ANSWER_S = 1.0  # one to a job that has only begun is lost
 
@@ -136,9 +135,7 @@ class NvflareEngine:
             MessageError: A frame over the limit, or an answer that no site gives.
             PharmoniaError: What failed at a partner, as the class that it has there, with the partner's name.
         """
-        replies: dict[str, bytes] = {}
-        exchange = self.exchange_each(frame, replies.__setitem__)
-        return replace(exchange, replies=tuple(replies[partner] for partner in self._partners))
+        return collect(self.exchange_each, self._partners, frame)
 
     def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
         """As `exchange`, handing answers on as they arrive, one at a time, and keeping none.
