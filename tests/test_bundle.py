@@ -1,6 +1,7 @@
 """A model is taken home whole, with what it needs to be used and judged, and nothing that tells of structures."""
 
 import contextlib
+import hashlib
 import json
 import shutil
 import zipfile
@@ -15,6 +16,7 @@ import safetensors.numpy
 from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
 from bundle_cases import FOLDS, NOW, SETTINGS, SMILES, contents, few_references, prepare_partner, trained_partner
+from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import BundleError, InputError, OptionError, PharmoniaError
 from pharmonia.data.assays import Direction
 from pharmonia.data.tasks import TaskKind
@@ -22,7 +24,7 @@ from pharmonia.evaluate.modelcard import ModelCard, decode_card, means
 from pharmonia.evaluate.modelcard_text import render_card
 from pharmonia.learn.multitask_data import predict_labels, task_places
 from pharmonia.learn.multitask_network import trained_network
-from pharmonia.run.bundle import CARD, MANIFEST, MODEL, TASKS, read_bundle, write_bundle
+from pharmonia.run.bundle import CARD, MANIFEST, MODEL, TASKS, _manifest, read_bundle, write_bundle
 from pharmonia.run.bundle_export import Folds, TrainedPartner
 from pharmonia.run.bundle_parts import BundleContents, network_of
 from pharmonia.run.bundle_tasks import decode_bundle_tasks, decode_settings, encode_bundle_tasks, encode_settings
@@ -183,13 +185,11 @@ def test_no_bundle_is_said_to_be_none(tmp_path: Path) -> None:
 
 def rewritten(folder: Path, target: Path, name: str, content: bytes) -> Path:
     """The bundle with one file replaced by somebody who knows how to make digests fit."""
-    from pharmonia.run import bundle
-
     shutil.copytree(folder, target)
     files = {path.name: path.read_bytes() for path in target.iterdir() if path.name != MANIFEST}
     files[name] = content
     (target / name).write_bytes(content)
-    (target / MANIFEST).write_bytes(bundle._manifest(files)[0])
+    (target / MANIFEST).write_bytes(_manifest(files)[0])
     return target
 
 
@@ -333,6 +333,33 @@ def test_a_partner_without_a_model_of_its_own_has_no_score_beside(partner: Train
 def test_settings_and_tasks_come_back(made: BundleContents) -> None:
     assert decode_settings(encode_settings(SETTINGS), "x") == SETTINGS
     assert decode_bundle_tasks(encode_bundle_tasks(made.tasks), "x") == made.tasks
+
+
+def test_formats_are_what_they_were(made: BundleContents) -> None:
+    """Bytes that other programs read; change them only with the version."""
+    task = next(task for task in made.tasks if task.task_id == "regression|solubility")
+    assert encode_bundle_tasks([task]) == (
+        b'[{"assay_id":"solubility","assay_type":"OTHER","catalogue_id":"solubility","column":0,"direction":null,'
+        b'"head":"catalogue_regression","kind":"regression","task_id":"regression|solubility","threshold":null,'
+        b'"unit":""}]'
+    )
+    assert encode_settings(SETTINGS) == (
+        b'{"batch_size":24,"catalogue_classification":[],"catalogue_regression":["solubility"],"drop_round":10,'
+        b'"dropout":0.1,"head":[6],"learning_rate":0.001,"local_epochs":2,"n_bits":512,"optimiser":"adam",'
+        b'"regression_weight":0.4,"trunk":[12,10]}'
+    )
+    manifest, digest = _manifest({"b": b"two", "a": b""})
+    assert json.loads(manifest) == {
+        "format": "pharmonia bundle",
+        "version": 1,
+        "files": [
+            {"name": "a", "n_bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
+            {"name": "b", "n_bytes": 3, "sha256": hashlib.sha256(b"two").hexdigest()},
+        ],
+        "sha256": digest,
+    }
+    body = {name: value for name, value in json.loads(manifest).items() if name != "sha256"}
+    assert digest == hashlib.sha256(canonical_json(body)).hexdigest()
 
 
 def test_a_task_says_what_a_prediction_means(made: BundleContents) -> None:

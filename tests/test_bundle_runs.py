@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from bundle_cases import FOLDS, SETTINGS, few_references, prepare_partner, trained_partner
 from pharmonia.base.errors import InputError, StoreError, UnknownNameError
 from pharmonia.cli.main import app
+from pharmonia.learn.messages import vector_digest
 from pharmonia.learn.multitask_data import predict_labels, task_places
 from pharmonia.learn.multitask_network import trained_network
 from pharmonia.run.arrayfile import write_arrays
@@ -51,6 +52,7 @@ def out(partner: TrainedPartner, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "method": "fedsgd",
         "settings": asdict(SETTINGS),
         "partners": ["acme", "bolt"],
+        "model_digest": vector_digest(partner.shared),
         "train_folds": list(FOLDS.train),
         "valid_fold": FOLDS.valid[0],
         "test_fold": FOLDS.test[0],
@@ -125,6 +127,14 @@ def test_export_then_check_finds_the_runs_predictions_again(out: Path, tmp_path:
         done = CliRunner().invoke(app, [*arguments, "--cache", str(tmp_path / "structures.sqlite"), "--workers", "1"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["largest_difference"] == 0.0
+
+
+def test_the_model_of_another_round_is_refused(out: Path, partner: TrainedPartner, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    model = tmp_path / "out" / "runs" / "abc123" / "model.safetensors"
+    write_arrays(model, {"parameters": partner.shared + 1e-6}, {})
+    with pytest.raises(StoreError, match="not the model of the run's best round"):
+        read_partner(find_run(tmp_path / "out", 0), "acme")
 
 
 def test_names_that_are_none_are_refused_with_those_there_are(out: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Provenance:
     Args:
         run_id: Of the run that trained it, in the store.
         method: How the partners' steps became one.
-        model_digest: SHA-256 of the shared vector as it is on the wire.
+        model_digest: SHA-256 of the shared vector, as store and ledger have it.
         data_digest: SHA-256 of the manifest of the partner's prepared tasks.
         recipe_digest: Of the recipe that they were prepared under.
         plan_digest: Of the signed plan; None for a run without one.

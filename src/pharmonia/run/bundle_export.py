@@ -176,7 +176,7 @@ def _provenance(trained: TrainedPartner, run: RunNote, now: datetime) -> Provena
     return Provenance(
         run_id=run.run_id,
         method=run.method,
-        model_digest=vector_digest(trained.shared.astype("<f4").astype("<f8")),
+        model_digest=vector_digest(trained.shared),
         data_digest=run.data_digest,
         recipe_digest=trained.recipe.digest,
         plan_digest=run.plan_digest,

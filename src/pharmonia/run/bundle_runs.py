@@ -14,6 +14,7 @@ from pharmonia.base.errors import BundleError, CacheError, InputError, StoreErro
 from pharmonia.data.catalogue import unknown_name
 from pharmonia.data.contract_report import decode_report
 from pharmonia.evaluate.tasks import Floats
+from pharmonia.learn.messages import vector_digest
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.run.arrayfile import read_arrays
 from pharmonia.run.bundle_export import Folds, RunNote, TaskNote, TrainedPartner
@@ -36,6 +37,7 @@ class LeftRun:
         settings: Of the network.
         method: How the partners' steps became one.
         folds: What each was used for.
+        model_digest: SHA-256 of the shared vector of the best round.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class LeftRun:
     settings: MultitaskSettings
     method: str
     folds: Folds
+    model_digest: str
 
     def home(self, partner: str) -> Path:
         """A partner's folder.
@@ -77,15 +80,20 @@ def read_partner(run: LeftRun, partner: str) -> tuple[TrainedPartner, RunNote, d
     Raises:
         UnknownNameError: No such partner.
         InputError: A file cannot be read.
-        StoreError: The model is damaged.
+        StoreError: The model is damaged, or not that of the run's best round.
         CacheError: The prepared data are.
     """
     home = run.home(partner)
     prepared = open_prepared(home / PREPARED)
+    shared = _array(run.folder / MODEL_FILE, "parameters")
+    if vector_digest(shared) != run.model_digest:
+        raise StoreError(
+            f"{run.folder / MODEL_FILE} is not the model of the run's best round; run the comparison again"
+        )
     trained = TrainedPartner(
         name=partner,
         settings=run.settings,
-        shared=_array(run.folder / MODEL_FILE, "parameters"),
+        shared=shared,
         private=_array(home / PRIVATE_FILE, "private"),
         prepared=prepared,
         recipe=read_prepared_manifest(home / PREPARED).recipe,
@@ -152,6 +160,7 @@ def _run(folder: Path) -> LeftRun:
                 valid=(int(str(document["valid_fold"])),),
                 test=(int(str(document["test_fold"])),),
             ),
+            model_digest=str(document["model_digest"]),
         )
     except (KeyError, TypeError, ValueError, BundleError) as error:
         raise StoreError(f"{path} is damaged: {error}; run the comparison again") from error
