@@ -4,16 +4,17 @@ Usage: python benchmarks/qsar_scale_plot.py
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qsar_scale_runs import GROWING, RUNS, Run, read_runs
 
 IMAGE = Path(__file__).parents[1] / "docs" / "images" / "qsar-scale.svg"
 # Okabe and Ito 2008, Color Universal Design: told apart with any common colour blindness, on white and on black.
-COLOURS = {"prepare": "#E69F00", "load": "#CC79A7", "train": "#0A84C6", "evaluate": "#009E73", "all": "#7F93A8"}
-PANEL, GAP, LEFT, TOP, BOTTOM, SIDE = 300, 110, 52, 44, 44, 96  # pixels
-TIMES, MEMORY = (0.01, 1000.0), (0.0, 6.0)  # what the axes span
+COLOURS = {"prepare": "#E69F00", "load": "#CC79A7", "train": "#0A84C6", "evaluate": "#009E73", "round": "#7F93A8"}
+FAINT = "#98A2AD"
+PANEL, GAP, LEFT, TOP, BOTTOM, SIDE, LINE = 300, 110, 52, 44, 44, 76, 15  # pixels
+TIMES, MEMORY = (0.01, 1000.0), 6.0  # what the axes span
 STYLE = (
     "text{font:13px system-ui,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#4b5763}"
     ".h{font-size:15px;font-weight:600;fill:#1b2733}.g{stroke:#98A2AD;stroke-opacity:.35}"
@@ -29,14 +30,14 @@ def across(n: float, left: float) -> float:
 
 
 def up_log(cpu_s: float) -> float:
-    """Pixel of CPU seconds on a logarithmic axis; two decades across are as long as two up."""
+    """Pixel of CPU seconds on a logarithmic axis."""
     low, high = (math.log10(bound) for bound in TIMES)
     return TOP + PANEL * (high - math.log10(max(cpu_s, TIMES[0]))) / (high - low)
 
 
 def up(gb: float) -> float:
     """Pixel of gigabytes."""
-    return TOP + PANEL * (1 - gb / MEMORY[1])
+    return TOP + PANEL * (1 - gb / MEMORY)
 
 
 def picture(runs: Sequence[Run]) -> str:
@@ -47,25 +48,22 @@ def picture(runs: Sequence[Run]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{name}"><title>{name}</title><style>{STYLE}</style>',
-        f'<text class="h" x="{LEFT}" y="20">CPU seconds; grey: in proportion</text>',
+        f'<text class="h" x="{LEFT}" y="20">CPU seconds; dotted: in proportion</text>',
         f'<text class="h" x="{right}" y="20">Peak resident GB; the limit is 6</text>',
         *_grid(LEFT, [(up_log(10.0**power), f"{10.0**power:g}") for power in range(-2, 4)]),
         *_grid(right, [(up(gb), str(gb)) for gb in range(7)]),
     ]
-    last = runs[-1]
     for first in (0.01, 1.0):  # guides of slope one
         ends = [(across(n, LEFT), up_log(first * n / 10_000)) for n in (10_000, min(1_000_000, 10_000_000 / first))]
-        parts.append(_line(ends, COLOURS["all"], "stroke-dasharray='3 4'"))
-    for phase in GROWING:
-        points = [(across(run.n_compounds, LEFT), up_log(run.phases[phase].cpu_s)) for run in runs]
-        parts += _curve(points, COLOURS[phase], phase)
-    for phase in ("prepare", "train", "evaluate"):
-        points = [(across(run.n_compounds, right), up(run.phases[phase].peak_gb)) for run in runs]
-        parts += _curve(points, COLOURS[phase], phase)
-    if "round" in last.phases:
-        at = (across(last.n_compounds, right), up(last.phases["round"].peak_gb))
-        parts += _curve([at], COLOURS["all"], "whole round")
-    return "".join(parts) + "</svg>\n"
+        parts.append(_line(ends, FAINT, 'stroke-dasharray="3 4"'))
+    times = {
+        name: [(across(run.n_compounds, LEFT), up_log(run.phases[name].cpu_s)) for run in runs] for name in GROWING
+    }
+    sizes = {
+        name: [(across(run.n_compounds, right), up(run.phases[name].peak_gb)) for run in runs if name in run.phases]
+        for name in ("prepare", "train", "evaluate", "round")
+    }
+    return "".join([*parts, *_curves(times), *_curves(sizes)]) + "</svg>\n"
 
 
 def _grid(left: float, lines: Sequence[tuple[float, str]]) -> list[str]:
@@ -81,10 +79,16 @@ def _grid(left: float, lines: Sequence[tuple[float, str]]) -> list[str]:
     return parts
 
 
-def _curve(points: Points, colour: str, name: str) -> list[str]:
-    x, y = points[-1]
-    dots = [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{colour}"/>' for a, b in points]
-    return [_line(points, colour, "stroke-width='2'"), *dots, f'<text x="{x + 8:.1f}" y="{y + 4:.1f}">{name}</text>']
+def _curves(curves: Mapping[str, Points]) -> list[str]:
+    """Each with its name at its end; names keep a line's distance."""
+    parts, lowest = [], -math.inf
+    for name, points in sorted(curves.items(), key=lambda item: item[1][-1][1]):
+        (x, y), colour = points[-1], COLOURS[name]
+        lowest = max(y + 4, lowest + LINE)
+        parts.append(_line(points, colour, 'stroke-width="2"'))
+        parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{colour}"/>' for a, b in points]
+        parts.append(f'<text x="{x + 8:.1f}" y="{lowest:.1f}">{name}</text>')
+    return parts
 
 
 def _line(points: Points, colour: str, style: str) -> str:
