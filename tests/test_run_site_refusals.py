@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from governance_cases import CODE, OWNERS, key_of
@@ -17,6 +18,7 @@ from pharmonia.base.errors import (
     LedgerBusyError,
     LedgerError,
     MessageError,
+    PharmoniaError,
     RefusedError,
 )
 from pharmonia.engines.inprocess import InProcessEngine
@@ -24,7 +26,7 @@ from pharmonia.governance.events import Failed, FailureCode, PlanFiled, PlanRefu
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import CodeIdentity, RefusalCode
-from pharmonia.learn.messages import SessionRequest, encode
+from pharmonia.learn.messages import Finish, SessionRequest, encode
 from pharmonia.run import seat
 from pharmonia.run.documents import read_plan
 from pharmonia.run.records import RoundRecord
@@ -175,6 +177,8 @@ def test_a_round_of_another_plan_is_refused_even_if_ours_is_on_the_ledger_too(
                 coordinator.take([stated])
                 remote.take([stated])
             assert not is_refusal(borealis.handle(SESSION))
+            with pytest.raises(MessageError, match="check does not match"):
+                borealis.handle(SESSION[:-1] + bytes([SESSION[-1] ^ 1]))  # and the session stands
             header = header_of(aurora.signed.plan, bytes(32))
             with pytest.raises(HeaderError, match="not on our copy"):
                 borealis.handle(encode_secure(header))
@@ -251,15 +255,28 @@ def test_data_damaged_since_the_plan_end_the_run_and_not_the_site(aurora: Consor
 
 
 def test_a_second_coordinator_with_a_ledger_of_its_own_is_found_out(aurora: Consortium) -> None:
-    def stop(record: RoundRecord) -> None:
-        raise EngineError("enough")
-
-    with pytest.raises(EngineError):
-        aurora.run(stop)
+    aurora.revoke("borealis")
+    with pytest.raises(RefusedError):
+        aurora.run()
     shutil.rmtree(aurora.ledger(COORDINATOR))
-    shutil.rmtree(aurora.folder / COORDINATOR / "store")
     with pytest.raises(LedgerError, match="two histories"):
         aurora.run()
+
+
+def test_whatever_bytes_come_a_site_answers_with_an_error_of_ours_and_goes_on(aurora: Consortium) -> None:
+    rng = np.random.default_rng(4)
+    whole = [SESSION, encode(Finish(best_round=3)), encode_secure(header_of(aurora.signed.plan, bytes(32)))]
+    with opened(aurora, "acme") as acme:
+        for number in range(60):
+            frame = bytearray(whole[number % len(whole)])
+            frame[rng.integers(len(frame))] ^= 1 << int(rng.integers(8))
+            for sent in (bytes(frame), rng.bytes(int(rng.integers(80))), b"PHL1" + rng.bytes(40)):
+                try:
+                    answer = acme.handle(sent)
+                except PharmoniaError:
+                    continue
+                assert is_refusal(answer)
+        assert greet(InProcessEngine({"acme": acme}), "acme").partner == "acme"
 
 
 def test_a_coordinator_runs_neither_another_s_plan_nor_other_code_nor_half_a_consortium(

@@ -103,6 +103,7 @@ class Site:
         if refusal is not None:
             return refusal
         if _is(frame, Kind.SESSION_REQUEST):
+            decode(frame)  # no damaged frame ends the session that is open
             self._party = None  # room for the next
             self._party = _open_party(self._home, self._permit)
         if self._party is None:
@@ -173,7 +174,7 @@ class Site:
         """What the beginning and the end of a run leave on our disk."""
         if _is(frame, Kind.STATISTICS_REQUEST):  # from the start: what an earlier attempt kept is of no use
             for old in self._home.state.glob(_KEPT_ROUNDS):
-                old.unlink()
+                old.unlink(missing_ok=True)
         if _is(frame, Kind.FINISH) and party.best_private_part.size:
             finish = decode(frame)
             best = finish.best_round if isinstance(finish, Finish) else -1
