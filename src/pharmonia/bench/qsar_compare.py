@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,13 +22,21 @@ from pharmonia.bench.qsar_world import prepare_world
 from pharmonia.bench.workplace import Workplace
 from pharmonia.data.qsar import TEST_FOLD, VALID_FOLD, PartnerShare, common_tasks
 from pharmonia.evaluate.qsar import Kind, PartnerTask, QsarArm, QsarOutcome
-from pharmonia.evaluate.qsar_report import ArmCost, QsarDescription, QsarHolding, QsarReport, build_qsar_report
+from pharmonia.evaluate.qsar_report import (
+    ArmCost,
+    QsarDescription,
+    QsarHolding,
+    QsarReport,
+    Untrained,
+    build_qsar_report,
+)
 from pharmonia.evaluate.qsar_scores import score
 from pharmonia.run.cache import describe
 from pharmonia.run.fetch import Progress as Steps
 from pharmonia.run.files import write_whole
 
 FEDERATED_FILE = "federated.json"
+AUXILIARY = "auxiliary: it helps training only"
 _OWN_RUNS = (QsarArm.ALONE, QsarArm.BOOSTED)
 _TRAINED = (QsarArm.ALONE, QsarArm.FEDERATED, QsarArm.POOLED)
 
@@ -186,6 +193,7 @@ def _partner_tasks(shared: SharedTasks, share: PartnerShare) -> list[PartnerTask
     prepared = share.prepared
     train = prepared.labels.task[prepared.in_folds(shared.world.train_folds)]
     n_train = np.bincount(train, minlength=len(prepared.tasks)).tolist()
+    reasons = {one.task_id: one.reason for one in share.left_out if one.is_trained}
     return [
         PartnerTask(
             partner=share.name,
@@ -194,7 +202,7 @@ def _partner_tasks(shared: SharedTasks, share: PartnerShare) -> list[PartnerTask
             assay_type=task.assay_type,
             kind=Kind(task.kind.value),
             n_train=count,
-            counts=task.aggregation_weight > 0,
+            uncounted=reasons.get(task.task_id, "" if task.aggregation_weight > 0 else AUXILIARY),
         )
         for task, count in zip(prepared.tasks, n_train, strict=True)
     ]
@@ -204,22 +212,25 @@ def _describe(
     settings: QsarSettings, results: dict[QsarJob, QsarResult], *, command: str, now: datetime
 ) -> QsarDescription:
     shared = share_out(settings, settings.seeds[0])
-    left_out = Counter(_kind_of_reason(one.reason) for share in shared.partners for one in share.left_out)
     return QsarDescription(
         facts=_facts(settings, shared, command=command, now=now),
         title=f"{settings.dataset} shared out between {settings.n_partners} partners by {settings.sharing}",
         n_seeds=len(settings.seeds),
         n_common_tasks=len(common_tasks(shared.partners)),
         holdings=tuple(_holding(shared, share) for share in shared.partners),
-        left_out=tuple(left_out.most_common()),
+        untrained=tuple(one for seed in settings.seeds for one in _untrained(seed, share_out(settings, seed))),
         leaks=tuple(_leaks(settings, seed) for seed in settings.seeds),
         costs=tuple(_cost(arm, [r for job, r in results.items() if job.arm is arm]) for arm in _TRAINED),
     )
 
 
-def _kind_of_reason(reason: str) -> str:
-    """A reason without its counts, so that equal ones can be counted."""
-    return " ".join("N" if word[0].isdigit() else word for word in reason.split())
+def _untrained(seed: int, shared: SharedTasks) -> list[Untrained]:
+    return [
+        Untrained(seed=seed, partner=one.partner, task_id=one.task_id, reason=one.reason)
+        for share in shared.partners
+        for one in share.left_out
+        if not one.is_trained
+    ]
 
 
 def _holding(shared: SharedTasks, share: PartnerShare) -> QsarHolding:

@@ -100,7 +100,7 @@ class PartnerTask:
         assay_type: The assay's type.
         kind: What its values are.
         n_train: Labels of this partner in the training folds.
-        counts: Whether its scores count in means.
+        uncounted: Why its scores do not count in means; empty where they do.
 
     Raises:
         MetricError: A negative number of labels.
@@ -112,11 +112,16 @@ class PartnerTask:
     assay_type: str
     kind: Kind
     n_train: int
-    counts: bool
+    uncounted: str
 
     def __post_init__(self) -> None:
         if self.n_train < 0:
             raise MetricError(f"task {self.task_id}: {self.n_train} training labels")
+
+    @property
+    def counts(self) -> bool:
+        """Whether its scores count in means."""
+        return not self.uncounted
 
     @property
     def key(self) -> tuple[str, str]:

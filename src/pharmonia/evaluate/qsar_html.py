@@ -108,7 +108,7 @@ def _partners(report: QsarReport) -> str:
         "Who has what",
         "Under the first seed; each seed shares out anew.",
         table(holding_table(report), "Compounds, labels and tasks of each partner."),
-        details("Tasks that are not trained or do not count", table(left_out_table(report), "Reasons, first seed.")),
+        details("Tasks that are not trained or do not count", table(left_out_table(report), "Over all seeds.")),
     )
 
 

@@ -32,7 +32,8 @@ def qsar_report_to_json(report: QsarReport) -> dict[str, Json]:
             }
             for h in d.holdings
         ],
-        "left_out": dict(d.left_out),
+        "n_untrained": len(d.untrained),
+        "n_uncounted": len(report.uncounted),
         "costs": [
             {
                 "arm": c.arm, "n_rounds": c.n_rounds, "cpu_s": c.cpu_s, "bytes_sent": c.bytes_sent,

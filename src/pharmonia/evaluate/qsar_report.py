@@ -49,6 +49,16 @@ class QsarHolding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Untrained:
+    """A task that a partner has labels of and does not train, and why."""
+
+    seed: int
+    partner: str
+    task_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QsarDescription:
     """How the comparison was done, for people.
 
@@ -58,7 +68,7 @@ class QsarDescription:
         n_seeds: Repetitions.
         n_common_tasks: Tasks that at least two partners train; 0 means that the ensemble is the alone models.
         holdings: Of every partner.
-        left_out: Tasks that a partner has labels of and that are not trained or do not count: reason and how many.
+        untrained: Tasks that a partner has labels of and does not train.
         leaks: Sentences that prove that no test compound was trained on.
         costs: By arm.
     """
@@ -68,7 +78,7 @@ class QsarDescription:
     n_seeds: int
     n_common_tasks: int
     holdings: tuple[QsarHolding, ...]
-    left_out: tuple[tuple[str, int], ...]
+    untrained: tuple[Untrained, ...]
     leaks: tuple[str, ...]
     costs: tuple[ArmCost, ...]
 
@@ -144,13 +154,13 @@ class QsarReport:
     Args:
         description: How it was done.
         table: Every task.
-        reasons: Per partner and task that has no headline metric, why.
+        uncounted: Seed, partner, task and reason of each that has no headline metric under that seed.
         kinds: One per kind that has tasks with a metric.
     """
 
     description: QsarDescription
     table: TaskTable
-    reasons: tuple[tuple[str, str, str], ...]
+    uncounted: tuple[tuple[int, str, str, str], ...]
     kinds: tuple[KindReport, ...]
 
 
@@ -169,13 +179,13 @@ def build_qsar_report(
     """
     table = task_table(seeds)
     kinds = [_kind(table, kind, rng) for kind in Kind if _everywhere(table, kind).any()]
-    found: dict[tuple[str, str], str] = {}
-    for one in seeds:
-        for task, reason in zip(one.tasks, one.reasons, strict=True):
-            if reason:
-                found.setdefault(task.key, f"seed {one.seed}: {reason}")
-    reasons = tuple((partner, task_id, reason) for (partner, task_id), reason in sorted(found.items()))
-    return QsarReport(description=description, table=table, reasons=reasons, kinds=tuple(kinds))
+    uncounted = [
+        (one.seed, task.partner, task.task_id, reason)
+        for one in seeds
+        for task, reason in zip(one.tasks, one.reasons, strict=True)
+        if reason
+    ]
+    return QsarReport(description=description, table=table, uncounted=tuple(uncounted), kinds=tuple(kinds))
 
 
 def _everywhere(table: TaskTable, kind: Kind) -> Mask:

@@ -88,9 +88,7 @@ def score(outcome: QsarOutcome) -> SeedScores:
 
 
 def _reason(task: PartnerTask, gap: int) -> str:
-    if gap != Gap.NONE:
-        return Gap(gap).reason
-    return "" if task.counts else "does not count: auxiliary, or too few labels in the test fold"
+    return task.uncounted or Gap(gap).reason
 
 
 def _rows(outcome: QsarOutcome, arm: QsarArm, of_kind: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> TaskRows:

@@ -1,6 +1,7 @@
 """Tables of a comparison on many tasks, for every form of the report."""
 
 import math
+from collections import Counter
 
 from pharmonia.evaluate.perfection import TaskGains
 from pharmonia.evaluate.qsar import TaskMetric
@@ -115,8 +116,18 @@ def qsar_cost_table(report: QsarReport) -> Rows:
 
 
 def left_out_table(report: QsarReport) -> Rows:
-    """Header, then one line per reason why a partner's task is not trained or does not count, under the first seed."""
-    return [("reason", "tasks"), *((reason, str(count)) for reason, count in report.description.left_out)]
+    """Header, then one line per reason why partners' tasks are not trained or do not count, over all seeds."""
+    untrained = Counter(_without_counts(one.reason) for one in report.description.untrained)
+    uncounted = Counter(_without_counts(reason) for _, _, _, reason in report.uncounted)
+    return [
+        ("reason", "not trained", "not counted"),
+        *((reason, str(untrained[reason]), str(uncounted[reason])) for reason in sorted({*untrained, *uncounted})),
+    ]
+
+
+def _without_counts(reason: str) -> str:
+    """A reason with its numbers left out, so that equal ones can be counted."""
+    return " ".join("N" if word[0].isdigit() else word for word in reason.split())
 
 
 def _gain_cells(gain: ArmGain) -> tuple[str, ...]:

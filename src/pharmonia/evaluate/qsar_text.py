@@ -24,8 +24,6 @@ from pharmonia.evaluate.qsar_wording import (
 )
 from pharmonia.evaluate.report_text import Rows, _bullets, _plain, _rich_table, _section
 
-_SHOWN_REASONS = 20
-
 
 def render_qsar_terminal(report: QsarReport) -> RenderableType:
     """The answer, the arms, the gains and the partners, to print with Rich."""
@@ -52,8 +50,8 @@ def render_qsar_markdown(report: QsarReport) -> str:
     lines += _bullets(f"{arm.value}: {QSAR_ARM_MEANING[arm]}" for arm in report.table.arms)
     lines += _section("Cost, all partners and seeds together", qsar_cost_table(report))
     lines += ["## No test compound was trained on", "", *_bullets(d.leaks)]
-    lines += _section("Tasks of a partner that are not trained or do not count, first seed", left_out_table(report))
-    lines += _reasons(report)
+    lines += _section("Partners' tasks that are not trained or do not count, over all seeds", left_out_table(report))
+    lines += ["Each of them is in left_out.csv.", ""]
     lines += ["## How it was done", "", *_bullets(f"{name}: {text}" for name, text in d.facts)]
     lines += ["", "## What this does not show", "", *_bullets(qsar_limits(report))]
     return "\n".join(lines) + "\n"
@@ -70,15 +68,6 @@ def _kind(report: QsarReport, kind: KindReport) -> list[str]:
     lines += [_plain(amount_sentence(kind)), ""]
     said = conformal_sentence(kind)
     return [*lines, *([f"Applicability domain. {_plain(said)}", ""] if said else [])]
-
-
-def _reasons(report: QsarReport) -> list[str]:
-    if not report.reasons:
-        return []
-    shown = report.reasons[:_SHOWN_REASONS]
-    rows: Rows = [("partner", "task", "why it has no score under some seed"), *shown]
-    lines = _section("Tasks without a score", rows)
-    return [*lines, f"{len(shown)} of {len(report.reasons)}; all are in tasks.csv.", ""]
 
 
 def _narrow(rows: Rows) -> Rows:

@@ -1,0 +1,258 @@
+"""Runs on many tasks from a prepared data set to the folder that a partner takes home, and the command around them."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pharmonia.base.errors import OptionError, UnknownNameError
+from pharmonia.bench import qsar_arms
+from pharmonia.bench.arms import StorePlace
+from pharmonia.bench.qsar_arms import QsarJob, federated_settings, federated_shares, run_id_of, share_out
+from pharmonia.bench.qsar_clusters import scaffold_clusters
+from pharmonia.bench.qsar_hand_over import RUN_FILE
+from pharmonia.bench.qsar_settings import QsarSettings
+from pharmonia.bench.qsar_training import run_job, world_view
+from pharmonia.cli.main import main
+from pharmonia.data.adme import AssayTable
+from pharmonia.data.assays_tables import sort_tables
+from pharmonia.data.interactions import EncodedInteractions
+from pharmonia.data.qsar import Sharing, TaskQuorum
+from pharmonia.data.qsar_sets import N_BITS, QsarSet, adme_tables, interaction_tables
+from pharmonia.evaluate.qsar import QsarArm
+from pharmonia.learn.algorithms import Schedule
+from pharmonia.learn.multitask_data import predict_labels, task_places
+from pharmonia.learn.multitask_network import trained_network
+from pharmonia.learn.multitask_settings import MultitaskSettings
+from pharmonia.learn.settings import Aggregation, Method, Optimiser
+from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.prepare_files import open_prepared
+from pharmonia.run.records import RoundRecord
+from qsar_cases import RECIPE, put_in_cache, world
+from run_cases import NEVER, NOW, OFTEN
+
+LOCAL = MultitaskSettings(
+    n_bits=N_BITS, trunk=(8,), head=(), dropout=0.0, regression_weight=0.5, catalogue_classification=(),
+    catalogue_regression=(), optimiser=Optimiser.ADAM, learning_rate=5e-3, drop_round=10, batch_size=32, local_epochs=1,
+)  # fmt: skip
+SETTINGS = QsarSettings(
+    dataset=QsarSet.ADME,
+    n_partners=3,
+    sharing=Sharing.SCAFFOLD,
+    seeds=(0,),
+    local=LOCAL,
+    method=Method.parse("fedsgd"),
+    aggregation=Aggregation.SECURE,
+    schedule=Schedule(rounds=3, patience=3),
+    catalogue=False,
+    quorum=TaskQuorum(train_class=2, train_values=4, test_class=2, test_values=4),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A drawn data set where Biogen ADME would be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PHARMONIA_CACHE", str(tmp_path_factory.mktemp("qsar-cache")))
+        qsar_arms._world.cache_clear()
+        qsar_arms._share_out.cache_clear()
+        yield put_in_cache(world())
+        qsar_arms._world.cache_clear()
+        qsar_arms._share_out.cache_clear()
+
+
+def place(folder: Path) -> StorePlace:
+    return StorePlace(url=f"sqlite:///{folder / 'runs.sqlite'}", folder=folder / "runs")
+
+
+def job(arm: QsarArm, partner: int | None = None, settings: QsarSettings = SETTINGS) -> QsarJob:
+    return QsarJob(settings=settings, seed=0, arm=arm, partner=partner)
+
+
+def ignore(_: RoundRecord) -> None:
+    """Nothing to do after a round."""
+
+
+def test_alone_answers_for_everybodys_compounds_of_its_tasks_and_trees_for_its_own(tmp_path: Path) -> None:
+    shared = share_out(SETTINGS, 0)
+    task, owner = shared.world.prepared.labels.task[shared.evaluated], shared.owner[shared.evaluated]
+    alone = run_job(job(QsarArm.ALONE, 1), place(tmp_path), NEVER, NOW, ignore).predicted
+    np.testing.assert_array_equal(np.isfinite(alone), np.isin(task, shared.partners[1].task))
+    boosted = run_job(job(QsarArm.BOOSTED, 1), place(tmp_path), NEVER, NOW, ignore).predicted
+    assert np.isfinite(boosted).any()
+    assert not np.isfinite(boosted[owner != 1]).any()
+    main_tasks = [i for i, one in enumerate(shared.world.prepared.tasks) if one.aggregation_weight > 0]
+    assert np.isin(task[np.isfinite(boosted)], main_tasks).all()
+
+
+def test_federated_leaves_each_partner_what_predicts_its_labels_again(tmp_path: Path) -> None:
+    result = run_job(job(QsarArm.FEDERATED), place(tmp_path), NEVER, NOW, ignore)
+    folder = tmp_path / "runs" / run_id_of(job(QsarArm.FEDERATED))
+    about = json.loads((folder / RUN_FILE).read_text())
+    settings = MultitaskSettings(
+        **{**about["settings"], "trunk": tuple(about["settings"]["trunk"]), "head": (), "catalogue_classification": (),
+           "catalogue_regression": (), "optimiser": Optimiser(about["settings"]["optimiser"])}
+    )  # fmt: skip
+    parameters = place(tmp_path).open().model(folder.name).parameters
+    shared = share_out(SETTINGS, 0)
+    for index, share in enumerate(shared.partners):
+        home = folder / f"partner-{index + 1}"
+        prepared = open_prepared(home / "prepared", RECIPE)
+        assert prepared.tasks == share.prepared.tasks
+        private = read_arrays(home / "private.safetensors")[0]["private"]
+        places = task_places(prepared, settings)
+        network = trained_network(settings, places.sizes, parameters, private.astype(np.float64))
+        everything = np.arange(len(prepared.labels), dtype=np.int64)
+        again = predict_labels(network, prepared, places, everything)
+        np.testing.assert_array_equal(again, np.load(home / "predictions.npy"))
+        _, asked, own = np.intersect1d(shared.evaluated, share.label, return_indices=True)
+        np.testing.assert_allclose(result.predicted[asked], again[own], atol=1e-6)
+
+
+def test_secure_sums_predict_as_plain_ones(tmp_path: Path) -> None:
+    secure = run_job(job(QsarArm.FEDERATED), place(tmp_path), NEVER, NOW, ignore)
+    plain = replace(SETTINGS, aggregation=Aggregation.PLAIN)
+    other = run_job(job(QsarArm.FEDERATED, settings=plain), place(tmp_path), NEVER, NOW, ignore)
+    np.testing.assert_allclose(secure.predicted, other.predicted, rtol=1e-2, atol=1e-3)
+    assert secure.model is not None
+    assert max(record.sum_error or 0.0 for record in secure.model.rounds) < 1e-4
+
+
+class _KilledError(Exception):
+    """The run was stopped."""
+
+
+def test_a_killed_federated_run_resumes_to_the_same_predictions(tmp_path: Path) -> None:
+    def stop(record: RoundRecord) -> None:
+        if record.round_index == 1:
+            raise _KilledError
+
+    whole = run_job(job(QsarArm.FEDERATED), place(tmp_path / "whole"), NEVER, NOW, ignore)
+    with pytest.raises(_KilledError):
+        run_job(job(QsarArm.FEDERATED), place(tmp_path / "killed"), OFTEN, NOW, stop)
+    resumed = run_job(job(QsarArm.FEDERATED), place(tmp_path / "killed"), OFTEN, NOW, ignore)
+    np.testing.assert_array_equal(resumed.predicted, whole.predicted)
+    again = run_job(job(QsarArm.FEDERATED), place(tmp_path / "killed"), OFTEN, NOW, ignore)  # finished: nothing trains
+    np.testing.assert_array_equal(again.predicted, whole.predicted)
+
+
+def test_a_catalogue_gives_one_head_to_all_partners_of_a_task(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, catalogue=True)
+    partners = federated_shares(settings, share_out(settings, 0))
+    local = federated_settings(settings, partners)
+    assert local.catalogue_classification
+    assert local.batch_size == 3 * LOCAL.batch_size
+    with_catalogue = run_job(job(QsarArm.FEDERATED, settings=settings), place(tmp_path), NEVER, NOW, ignore)
+    assert with_catalogue.model is not None
+    without = run_job(job(QsarArm.FEDERATED), place(tmp_path), NEVER, NOW, ignore)
+    assert without.model is not None
+    n_tasks = len(local.catalogue_classification) + len(local.catalogue_regression)
+    assert with_catalogue.model.parameters.size > without.model.parameters.size + n_tasks
+
+
+def test_runs_of_single_owners_serve_every_method() -> None:
+    other = replace(SETTINGS, method=Method.parse("fedavg"), aggregation=Aggregation.PLAIN, catalogue=True)
+    for arm, partner in ((QsarArm.ALONE, 0), (QsarArm.POOLED, None), (QsarArm.BOOSTED, 0)):
+        assert run_id_of(job(arm, partner)) == run_id_of(job(arm, partner, other))
+    assert run_id_of(job(QsarArm.FEDERATED)) != run_id_of(job(QsarArm.FEDERATED, settings=other))
+
+
+def test_a_view_of_the_world_keeps_labels_and_their_order() -> None:
+    shared = share_out(SETTINGS, 0)
+    share = shared.partners[0]
+    labels = shared.world.prepared.labels
+    asked = np.flatnonzero(np.isin(labels.task, share.task))[:50]
+    view = world_view(shared, share, asked)
+    np.testing.assert_array_equal(view.labels.value, labels.value[asked])
+    assert [view.tasks[i].task_id for i in view.labels.task] == [
+        shared.world.prepared.tasks[i].task_id for i in labels.task[asked].tolist()
+    ]
+
+
+def test_clusters_keep_scaffolds_whole_and_like_ones_together() -> None:
+    made = world()
+    clusters = scaffold_clusters(made.prepared.features, made.scaffold)
+    assert np.unique(np.stack([clusters, made.scaffold]), axis=1).shape[1] == np.unique(made.scaffold).size
+    np.testing.assert_array_equal(clusters, scaffold_clusters(made.prepared.features, made.scaffold))
+
+
+def test_each_target_and_each_endpoint_is_an_assay(kiba_sample: EncodedInteractions) -> None:
+    interactions = kiba_sample.interactions
+    listed = sort_tables(interaction_tables(interactions, 12.1), None)
+    assert listed.assays[0].columns.num_rows == interactions.n_targets
+    assert listed.results[0].columns.num_rows == len(interactions.pairs)
+    table = AssayTable(
+        name="t", compound_ids=("a", "b"), smiles=("C", "CC"), endpoints=("x", "y"),
+        values=np.array([[1.0, np.nan], [2.0, 3.0]]),
+    )  # fmt: skip
+    listed = sort_tables(adme_tables(table), None)
+    assert listed.results[0].columns["standard_value"].to_pylist() == [1.0, 2.0, 3.0]
+
+
+SMALL = ["--partners", "2", "--rounds", "2", "--trunk", "4", "--aggregation", "plain", "--workers", "1"]
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["pharmonia", "compare", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_the_command_writes_every_file_and_repeats_to_the_same_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command(monkeypatch, "adme", *SMALL, "--out", str(out)) == 0
+    assert "federated" in capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    assert results["title"] == "adme shared out between 2 partners by scaffold"
+    assert (out / "report.html").stat().st_size > 10**6
+    assert (out / "report.md").read_text().startswith("# adme shared out")
+    rows = list(csv.DictReader((out / "tasks.csv").open(encoding="utf-8")))
+    assert {row["arm"] for row in rows} == {arm.value for arm in QsarArm}
+    home = out / json.loads((out / "federated.json").read_text())["0"]
+    assert (home / RUN_FILE).exists()
+    assert (home / "partner-2" / "predictions.npy").exists()
+    assert command(monkeypatch, "adme", *SMALL, "--out", str(out), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["kinds"] == results["kinds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["adme", "--split", "published"], "--split means nothing"),
+        (["adme", "--model", "gin"], "--model means nothing"),
+        (["adme", "--plan", "plan.json"], "--plan means nothing"),
+        (["kiba-sample", "--catalogue"], "--catalogue means nothing"),
+        (["adme", "--partition", "target"], "scaffold, assay, both"),
+        (["adme", "--partners", "5", "--partition", "both"], "choose 4, 6, 8"),
+        (["adme", "--partners", "5", "--partition", "assay"], "5 partners cannot share 4 assays"),
+        (["adme", "--partners", "90"], "90 partners cannot share"),
+        (["adme", "--partners", "40"], "no label"),
+        (["adme", "--trunk", "wide"], "--trunk takes widths"),
+        (["adme", "--method", "fedavg+private-head"], "heads are private anyway"),
+        (["kiba-tasks"], "pharmonia data fetch kiba"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_before_anything_trains(
+    arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    assert command(monkeypatch, *arguments, "--out", str(out)) == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+    assert not list(out.glob("*"))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for wrong in ({"n_partners": 1}, {"seeds": ()}, {"seeds": (1, 1)}, {"seeds": (-1,)}):
+        with pytest.raises(OptionError):
+            replace(SETTINGS, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError):
+        Method.parse("melloddy")
