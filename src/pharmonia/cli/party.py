@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pharmonia.cli.operations import KIT
+from pharmonia.cli.operations_check import check_party, show
 from pharmonia.cli.serving import FAULTS, FaultsOption, HealthOption, run_party
 
 app = typer.Typer(help="A partner's own service: its data and its keys stay on this machine.", no_args_is_help=True)
@@ -22,3 +23,13 @@ def start(
 ) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C, for systemd or a container; logs are JSON lines on stdout."""
     run_party(folder, kit or folder / KIT, health, faults)
+
+
+@app.command("check")
+def check(
+    folder: SiteFolder,
+    kit: KitOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Look at papers, keys, data's card, kit, machine and the connection to the server, without opening data."""
+    show(check_party(folder, kit or folder / KIT), as_json=as_json)

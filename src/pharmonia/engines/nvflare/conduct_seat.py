@@ -3,11 +3,25 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from pharmonia.engines.nvflare.controller import CoordinatorController
 from pharmonia.engines.nvflare.engine import NvflareEngine
+from pharmonia.governance.events import Failed, FailureCode, PlanRefused, RoundOpened
+from pharmonia.governance.ledger import decode_entry
+from pharmonia.governance.plan import RunPlan
+from pharmonia.run.codedigest import installed_code
+from pharmonia.run.documents import read_agreement, read_plan
+from pharmonia.run.keyfiles import read_key
+from pharmonia.run.ledgerfile import ENTRIES, read_lines
+from pharmonia.run.preflight import FILE, Preflight, greeting_checks, write_preflight
+from pharmonia.run.preflight_seat import seat_preflight
 from pharmonia.run.records import RoundRecord
-from pharmonia.run.seat import coordinate
-from pharmonia.run.site_config import read_coordinator
+from pharmonia.run.remote_ledger import greet
+from pharmonia.run.seat import RUN_ID_DIGITS, coordinate
+from pharmonia.run.site_config import CoordinatorConfig, read_coordinator
+from pharmonia.run.store import RunStore
+from pharmonia.run.witness import open_witness
 
 
 class SeatController(CoordinatorController):
@@ -15,7 +29,61 @@ class SeatController(CoordinatorController):
 
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:
         """Train, or go on where the run stood; the model is in the coordinator's store when this returns."""
-        coordinate(read_coordinator(folder), engine, engine, lambda: datetime.now(UTC), _untold)
+        look_before(engine, folder)
+        config = read_coordinator(folder)
+        note_interruption(config)
+        coordinate(config, engine, engine, _now, _untold)
+
+
+def look_before(engine: NvflareEngine, folder: Path) -> None:
+    """Look at this machine and at what every site says of itself, and write the table into the folder.
+
+    What a site will refuse by itself is left to it, so that its reason is on the ledger; this ends the run only for
+    what no site can see.
+
+    Raises:
+        PharmoniaError: The coordinator's own folder or machine will not do, or a site's clock is another one.
+    """
+    own = seat_preflight(folder, psutil.virtual_memory().available, _now())
+    write_preflight(folder / FILE, own)
+    own.require()
+    config = read_coordinator(folder)
+    plan, agreement = read_plan(config.plan).plan, read_agreement(config.agreement).current(_now())
+    greetings = [(greet(engine, partner), _now()) for partner in engine.partners]
+    found = greeting_checks(plan, agreement, installed_code(), greetings)
+    write_preflight(folder / FILE, own.plus(found))
+    Preflight(tuple(check for check in found.checks if check.what == "the same clock")).require()
+
+
+def note_interruption(config: CoordinatorConfig) -> None:
+    """State on the ledger that a run of the plan ended without a word: its coordinator was killed.
+
+    Raises:
+        PharmoniaError: The ledger, the store or the papers cannot be read.
+    """
+    plan = read_plan(config.plan).plan
+    finished = RunStore(config.store_url, config.store_folder).finished()
+    if plan.digest[:RUN_ID_DIGITS] in finished or not _is_open(config, plan):
+        return
+    with open_witness(
+        config.partner, read_key(config.key, None), read_agreement(config.agreement), config.ledger
+    ) as own:
+        own.take([own.state([Failed(plan=plan.digest, code=FailureCode.INTERRUPTED)], _now())])
+
+
+def _is_open(config: CoordinatorConfig, plan: RunPlan) -> bool:
+    """Whether the last that our copy says of the plan is a round, and neither a failure nor a refusal."""
+    is_open = False
+    for line in read_lines(config.ledger / ENTRIES) if (config.ledger / ENTRIES).exists() else ():
+        if line.endswith(b"\n"):
+            for event in decode_entry(line[:-1]).events:
+                if isinstance(event, RoundOpened | Failed | PlanRefused) and event.plan == plan.digest:
+                    is_open = isinstance(event, RoundOpened)
+    return is_open
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _untold(record: RoundRecord) -> None:

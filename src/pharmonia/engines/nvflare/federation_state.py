@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from pharmonia.base.errors import InputError, ServiceBusyError, StoreError
 from pharmonia.run.files import write_whole

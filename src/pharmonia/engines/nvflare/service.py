@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from pharmonia.base.errors import EngineError
 from pharmonia.engines.nvflare.federation_state import READY, Phase, ServiceState, read_state, serving, write_state
