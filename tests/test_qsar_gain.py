@@ -151,6 +151,7 @@ def test_seeds_are_averaged_per_task_before_gains_are_taken() -> None:
     gain = gain_of(table, QsarArm.FEDERATED, QsarArm.ALONE, TaskMetric.R2, np.random.default_rng(0), everything)
     assert isinstance(gain.proximity.mean, Estimate)
     assert gain.proximity.mean.value == pytest.approx((0.25 / 0.75 + 0.25 / 0.5) / 2)
+    assert isinstance(gain.difference.mean, Estimate)
     assert gain.difference.mean.value == pytest.approx(0.25)
     assert gain.difference.share_better == 1.0
     per_seed = [0.5, (0.0 + 0.5) / 2]  # means over the tasks of each seed

@@ -253,6 +253,6 @@ def test_what_cannot_be_is_refused_by_name_before_anything_trains(
 def test_settings_out_of_range_are_refused() -> None:
     for wrong in ({"n_partners": 1}, {"seeds": ()}, {"seeds": (1, 1)}, {"seeds": (-1,)}):
         with pytest.raises(OptionError):
-            replace(SETTINGS, **wrong)  # type: ignore[arg-type]
+            replace(SETTINGS, **wrong)
     with pytest.raises(UnknownNameError):
         Method.parse("melloddy")
