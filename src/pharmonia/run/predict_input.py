@@ -113,7 +113,9 @@ def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier:
             return
         number += 1
         if len(row) == len(header):
-            yield _listed(number, str(number) if id_place is None else row[id_place], row[place])
+            yield InputRecord(
+                row=number, identifier=str(number) if id_place is None else row[id_place], smiles=row[place]
+            )
             continue
         known = id_place is not None and id_place < len(row)
         yield InputRecord(
@@ -123,15 +125,6 @@ def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier:
             reason=RowReason.FIELD_COUNT.value,
             explanation=f"the row has {len(row)} fields, the header {len(header)}",
         )
-
-
-def _listed(row: int, identifier: str, smiles: str) -> InputRecord:
-    if "\x00" not in smiles:  # there RDKit would stop reading
-        return InputRecord(row=row, identifier=identifier, smiles=smiles)
-    explanation = REFUSAL_TEXTS[Refusal.UNREADABLE]
-    return InputRecord(
-        row=row, identifier=identifier, smiles="", reason=Refusal.UNREADABLE.value, explanation=explanation
-    )
 
 
 def _of_sdf(row: int, record: SdfRecord, id_column: str | None) -> InputRecord:
