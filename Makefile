@@ -33,6 +33,8 @@ bench: venv
 	$(BIN)/python benchmarks/secagg.py --quick
 	$(BIN)/python benchmarks/ledger.py --quick
 	$(BIN)/python benchmarks/quickstart.py --quick
+	$(BIN)/python benchmarks/qsar_scale.py --quick
+	$(BIN)/python benchmarks/engine_rounds.py --quick
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -76,7 +76,7 @@ def pack(change: Vector, totals: Totals, weight: int) -> Contribution:
         weight: Of the change; the totals do not depend on it.
     """
     scaled = np.array(astuple(totals)) / weight
-    return Contribution(weight=weight, values=np.concatenate([change, scaled]).astype(np.float32))
+    return Contribution(weight=weight, values=np.concatenate([change, scaled], dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

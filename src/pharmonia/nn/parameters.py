@@ -80,5 +80,6 @@ def load_vector(model: nn.Module, layout: Layout, vector: Vector) -> None:
     state = model.state_dict()
     start = 0
     for name, shape, size in zip(layout.names, layout.shapes, layout.lengths, strict=True):
-        state[name].copy_(torch.from_numpy(np.array(vector[start : start + size])).view(shape))
+        kind = np.float32 if state[name].dtype is torch.float32 else np.float64
+        state[name].copy_(torch.from_numpy(vector[start : start + size].astype(kind)).view(shape))
         start += size
