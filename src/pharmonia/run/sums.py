@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -89,6 +90,7 @@ class Request:
 
 
 Scales = dict[str, list[int]]  # exponents by layout digest
+Ask = Callable[[], Message]  # makes the message that asks for a sum
 
 
 class Sums(Protocol):
@@ -197,12 +199,12 @@ class SecureSums:
         name = request.layout.digest.hex()
         exponents, traffic = self._scales.get(name), Traffic()
         if exponents is None:
-            exponents, traffic = self._find_scales(request.frame_of(self._n_sums, True), request)
-            message: Message = self._repeat(of_magnitudes=False)
+            exponents, traffic = self._find_scales(partial(request.frame_of, self._n_sums, True), request)
+            ask: Ask = self._repeat(of_magnitudes=False)
         else:
-            message = request.frame_of(self._n_sums, False)
+            ask = partial(request.frame_of, self._n_sums, False)
         for n_repeats in range(MAX_REPEATS + 1):
-            found, took = self._sum(message, request, request.layout, exponents)
+            found, took = self._sum(ask, request, request.layout, exponents)
             traffic = traffic.plus(took)
             if not found.n_clipped:
                 break
@@ -210,29 +212,27 @@ class SecureSums:
             if n_repeats == 0:
                 exponents, took = self._find_scales(self._repeat(of_magnitudes=True), request)
                 traffic = traffic.plus(took)
-            message = self._repeat(of_magnitudes=False)
+            ask = self._repeat(of_magnitudes=False)
         self._scales[name] = list(next_exponents(found, request.layout, tuple(exponents)))
         return PartnersSum(
             mean=found.mean(), total_weight=found.total_weight, n_clipped=found.n_clipped, traffic=traffic
         )
 
-    def _repeat(self, *, of_magnitudes: bool) -> Repeat:
-        return Repeat(sum_index=self._n_sums, magnitudes=of_magnitudes)
+    def _repeat(self, *, of_magnitudes: bool) -> Ask:
+        return partial(Repeat, sum_index=self._n_sums, magnitudes=of_magnitudes)
 
-    def _find_scales(self, message: Message, request: Request) -> tuple[list[int], Traffic]:
+    def _find_scales(self, ask: Ask, request: Request) -> tuple[list[int], Traffic]:
         """Exponents that suit the geometric mean of the partners' largest |x w| of each tensor."""
         layout = magnitude_layout(request.layout)
         room = math.floor(math.log2(float(clip_limit(len(self._members)))))
         coarse = [room - MAGNITUDE_BITS] * len(layout.lengths)
         plan = replace(request, weight_bits=0)
-        found, traffic = self._sum(message, plan, layout, coarse)
+        found, traffic = self._sum(ask, plan, layout, coarse)
         logs = np.floor(found.mean() - request.weight_bits).astype(int)
         fits = np.clip(room - HEADROOM_BITS - 1 - logs, -MAX_EXPONENT, MAX_EXPONENT)
         return [int(exponent) for exponent in fits], traffic
 
-    def _sum(
-        self, message: Message, request: Request, layout: Layout, exponents: Sequence[int]
-    ) -> tuple[WeightedSum, Traffic]:
+    def _sum(self, ask: Ask, request: Request, layout: Layout, exponents: Sequence[int]) -> tuple[WeightedSum, Traffic]:
         if self._directory is None:
             raise MessageError("the session of secure sums is not open")
         plan = RoundPlan(
@@ -244,7 +244,7 @@ class SecureSums:
             weight_bits=request.weight_bits,
         )
         self._n_sums += 1
-        asked = self._engine.exchange(encode(message))
+        asked = self._engine.exchange(encode(ask()))  # a broadcast is as long as the model: nobody keeps it
         server = open_round(self._directory, plan, _expect(Ready, asked))
 
         def add(_: str, frame: bytes) -> None:
