@@ -22,7 +22,7 @@ from pharmonia.governance.documents import require_id, time_text, whole_second
 Fact = str | int
 MAX_NUMBER = 2**53
 _HEX = re.compile(r"[0-9a-f]{16}")
-_STATUS = re.compile(r"[A-Z_]{1,20}(:[A-Z_]{1,40})?")
+_STATUS = re.compile(r"FINISHED:[A-Z_']{1,40}")
 _ERRORS = frozenset(
     name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, PharmoniaError)
 )
