@@ -21,6 +21,7 @@ from pharmonia.bench.qsar_settings import QsarSettings
 from pharmonia.bench.qsar_world import prepare_world
 from pharmonia.bench.workplace import Workplace
 from pharmonia.data.qsar import TEST_FOLD, VALID_FOLD, PartnerShare, common_tasks
+from pharmonia.data.qsar_sets import SIMULATION_KEY
 from pharmonia.evaluate.qsar import Kind, PartnerTask, QsarArm, QsarOutcome
 from pharmonia.evaluate.qsar_report import (
     ArmCost,
@@ -35,7 +36,7 @@ from pharmonia.run.cache import describe
 from pharmonia.run.fetch import Progress as Steps
 from pharmonia.run.files import write_whole
 
-FEDERATED_FILE = "federated.json"
+FEDERATED_FILE, KEY_FILE = "federated.json", "simulation.key"
 AUXILIARY = "auxiliary: it helps training only"
 _OWN_RUNS = (QsarArm.ALONE, QsarArm.BOOSTED)
 _TRAINED = (QsarArm.ALONE, QsarArm.FEDERATED, QsarArm.POOLED)
@@ -83,11 +84,19 @@ def compare_tasks(
 
 
 def write_federated_runs(settings: QsarSettings, workplace: Workplace, folder: Path) -> None:
-    """Write which folder holds the federated run of each seed, for `pharmonia export`."""
+    """Write which folder holds the federated run of each seed, and the key of preparation, for export and predict.
+
+    The key is the one that everybody knows; as a file it is read like a consortium's, which nobody else may read.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
     store = workplace.place.open()
     runs = {str(job.seed): store.folder(run_id_of(job)) for job in _jobs(settings) if job.arm is QsarArm.FEDERATED}
     named = {seed: os.path.relpath(home, folder) for seed, home in runs.items()}
     write_whole(folder / FEDERATED_FILE, (json.dumps(named, indent=1) + "\n").encode())
+    write_whole(folder / KEY_FILE, f"pharmonia preparation key\n{SIMULATION_KEY.secret.hex()}\n".encode())
+    (folder / KEY_FILE).chmod(0o600)
 
 
 def _jobs(settings: QsarSettings) -> list[QsarJob]:
