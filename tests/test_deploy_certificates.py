@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID
 from hypothesis import given
@@ -24,6 +24,7 @@ from pharmonia.deploy.certificates import (
     Usage,
     issue,
     make_request,
+    new_key,
     require_host,
 )
 from pharmonia.deploy.posts import Address
@@ -140,6 +141,12 @@ def test_the_key_must_be_the_authoritys() -> None:
             now=NOW,
             ends=NOW,
         )
+
+
+def test_our_keys_have_3072_bits_and_are_never_the_same() -> None:
+    keys = [load_pem_private_key(new_key(), None) for _ in range(2)]
+    assert [key.key_size for key in keys if isinstance(key, rsa.RSAPrivateKey)] == [3072, 3072]
+    assert keys[0].public_key() != keys[1].public_key()
 
 
 def test_weak_and_foreign_keys_are_refused() -> None:

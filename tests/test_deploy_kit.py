@@ -4,7 +4,7 @@ import configparser
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,11 +37,20 @@ from pharmonia.base.errors import (
 )
 from pharmonia.deploy.approvals import encode_approval
 from pharmonia.deploy.authority import approve
+from pharmonia.deploy.certificates import MIN_KEY_BITS
 from pharmonia.deploy.check import check_kit, expiries, require_lasting
 from pharmonia.deploy.folder import former_partners, make_kit, read_request, request_kit
 from pharmonia.deploy.posts import Address
 from pharmonia.governance.terms import Role
 from pharmonia.run.files import write_whole
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_keys() -> Iterator[None]:
+    """Keys of the fewest bits that are accepted: larger ones are most of the time that these tests take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pharmonia.deploy.certificates.KEY_BITS", MIN_KEY_BITS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +318,7 @@ def test_the_sites_policy_lets_in_our_classes_no_code_and_no_shell(root: Path) -
     assert list(permissions) == ["lead"]
     rights = mapping(permissions["lead"])
     assert {right for right in rights if rights[right] != "none"} == {"submit_job", "manage_job", "view"}
-    assert {"byoc", "shell_commands", "operate", "download_job"} <= set(rights)
+    assert {"byoc", "shell_commands", "operate", "download_job", "show_errors"} <= set(rights)
     assert read(local / "privacy.json") == {
         "scopes": [{"name": "aurora", "properties": {}}],
         "default_scope": "aurora",

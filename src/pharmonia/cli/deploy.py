@@ -107,7 +107,7 @@ def kit(
     changed = make_kit(folder, read_agreement(agreement), approval, address, _engine(), datetime.now(UTC))
     for path in changed:
         typer.echo(f"wrote {folder / path}")
-    typer.echo(f"{len(changed)} files changed" if changed else "nothing changed")
+    typer.echo(f"files changed: {len(changed) or 'none'}")
 
 
 @app.command("check")

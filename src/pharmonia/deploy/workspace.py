@@ -48,13 +48,13 @@ def workspace_files(
         files = {
             "startup/fed_server.json": render(_fed_server(consortium, identity, server)),
             "startup/start.sh": _start("server", "fed_server.json", f"org={partner}"),
-            "local/authorization.json": render(_permissions(operate="any", download="n:submitter")),
+            "local/authorization.json": render(_permissions(operate="any", download="n:submitter", errors="any")),
         }
     else:
         files = {
             "startup/fed_client.json": render(_fed_client(consortium, partner, identity, server)),
             "startup/start.sh": _start("client", "fed_client.json", f"uid={partner} org={partner}"),
-            "local/authorization.json": render(_permissions(operate="none", download="none")),
+            "local/authorization.json": render(_permissions(operate="none", download="none", errors="none")),
         }
     files["local/privacy.json"] = render(_privacy(consortium))
     own = engine.server if post == SERVER else engine.site
@@ -128,14 +128,21 @@ def _operator_resources() -> Json:
     return {"format_version": 1, "admin": admin}
 
 
-def _permissions(*, operate: str, download: str) -> Json:
-    """Rights of the one role that the authority signs for; a role that is not named has none."""
+def _permissions(*, operate: str, download: str, errors: str) -> Json:
+    """Rights of the one role that the authority signs for; a role that is not named has none.
+
+    What NVFlare notes of errors and how much it logs is a site's own, though NVFlare counts both among viewing and
+    managing.
+    """
     rights = {
         "submit_job": "any",
         "clone_job": "none",
         "manage_job": "n:submitter",
         "download_job": download,
         "view": "any",
+        "show_errors": errors,
+        "show_stats": errors,
+        "configure_job_log": errors,
         "operate": operate,
         "shell_commands": "none",
         "byoc": "none",
