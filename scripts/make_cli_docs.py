@@ -34,6 +34,8 @@ COMMANDS = (
     *(("plan", name) for name in ("new", "approve", "show", "check")),
     ("ledger",),
     *(("ledger", name) for name in ("show", "cosign", "prove")),
+    ("deploy",),
+    *(("deploy", name) for name in ("authority", "request", "approve", "kit", "check", "status")),
     ("verify",),
 )
 WIDTH = "100"
