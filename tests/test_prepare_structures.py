@@ -61,6 +61,8 @@ def test_stereo_stays_where_the_profile_says_so() -> None:
         ("  ", Refusal.EMPTY),
         ("C" * 5_001, Refusal.TOO_LONG),
         ("CCO ethanol", Refusal.SPACE),
+        ("CC\u041e", Refusal.UNREADABLE),  # a Cyrillic letter, and what follows it is no name
+        ("CC\x07O", Refusal.UNREADABLE),
         ("CC(", Refusal.UNREADABLE),
         ("C(C)(C)(C)(C)C", Refusal.UNREADABLE),
         ("not a structure", Refusal.SPACE),

@@ -16,8 +16,8 @@ def canonical_smiles(smiles: str) -> str:
     """RDKit's canonical isomeric SMILES of a compound.
 
     Raises:
-        CompoundError: Empty, too long, with white space inside (RDKit would read the rest as a name), not a
-            molecule that RDKit can sanitise, or an atom has more than ten neighbours.
+        CompoundError: Empty, too long, with white space or letters that are not ASCII inside (RDKit would read the rest
+            as a name), not a molecule that RDKit can sanitise, or an atom has more than ten neighbours.
     """
     text = smiles.strip()
     if not text:
@@ -26,6 +26,8 @@ def canonical_smiles(smiles: str) -> str:
         raise CompoundError(f"the SMILES has {len(text)} characters; at most {MAX_SMILES_LENGTH} are read")
     if len(text.split()) > 1:
         raise CompoundError("the SMILES has white space inside")
+    if not (text.isascii() and text.isprintable()):
+        raise CompoundError("the SMILES has a letter or sign that is not ASCII")
     return str(Chem.MolToSmiles(molecule(text), isomericSmiles=True))
 
 

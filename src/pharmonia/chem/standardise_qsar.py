@@ -56,6 +56,8 @@ class Standardiser:
             raise StructureRefusedError(Refusal.TOO_LONG)
         if len(text.split()) > 1:
             raise StructureRefusedError(Refusal.SPACE)
+        if not (text.isascii() and text.isprintable()):  # RDKit would take the rest for a name
+            raise StructureRefusedError(Refusal.UNREADABLE)
         parsed = Chem.MolFromSmiles(text)
         if parsed is None:
             raise StructureRefusedError(Refusal.UNREADABLE)

@@ -191,9 +191,6 @@ class Predictor:
         lost = {forms[index] for index in crashed}
         row_of = {form: row for row, form in enumerate(forms)}
         found = [Refusal.CRASHED if form in lost else form for form in standard]
-        for number, text in enumerate(distinct):
-            if text.strip() and not (text.isascii() and text.strip().isprintable()):
-                found[number] = Refusal.UNREADABLE  # RDKit takes what follows such a character for a name
         of_compound = tuple(found[distinct[text]] for text in smiles)
         rows = np.array([-1 if isinstance(form, Refusal) else row_of[form] for form in of_compound], dtype=np.int64)
         return self._table(self.tasks(tasks), error_rate, of_compound, features, rows)
