@@ -48,7 +48,7 @@ def run(rows: Sequence[Row], sizes: Sequence[int] = (), to: str | None = "pKd") 
         (("CCO", "MKV", " "), Reason.MISSING, "the value is missing", " "),
         (("CC(", "MKV", "10"), Reason.SMILES, "RDKit cannot read the SMILES", "CC("),
         (("CCO x", "MKV", "10"), Reason.SMILES, "white space inside", "CCO x"),
-        (("CC\u041e", "MKV", "10"), Reason.SMILES, "not ASCII", "CC\u041e"),
+        (("CC\u041e", "MKV", "10"), Reason.SMILES, "not printable ASCII", "CC\u041e"),
         (("CCO", "MK1", "10"), Reason.SEQUENCE, "no residues: '1'", "MK1"),
         (("CCO", "MKV", "ten"), Reason.NUMBER, "not a number", "ten"),
         (("CCO", "MKV", "<10"), Reason.NUMBER, "not a number", "<10"),

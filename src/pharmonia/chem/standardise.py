@@ -27,7 +27,7 @@ def canonical_smiles(smiles: str) -> str:
     if len(text.split()) > 1:
         raise CompoundError("the SMILES has white space inside")
     if not (text.isascii() and text.isprintable()):
-        raise CompoundError("the SMILES has a letter or sign that is not ASCII")
+        raise CompoundError("cannot read the SMILES: it has a letter or sign that is not printable ASCII")
     return str(Chem.MolToSmiles(molecule(text), isomericSmiles=True))
 
 
