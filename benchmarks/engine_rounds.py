@@ -136,6 +136,7 @@ def rounds(engine: NvflareEngine, length: int) -> list[float]:
         seconds.append(time.perf_counter() - started)
         if found.total_weight != WEIGHT * len(PARTNERS) or found.n_clipped:
             raise RuntimeError(f"a wrong sum: weight {found.total_weight}, {found.n_clipped} clipped")
+        del found
     return seconds[1:]
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -110,7 +110,8 @@ class LocalFederation:
         while True:
             self._require_alive()
             try:
-                return new_secure_session(ADMIN, str(kit), timeout=5.0, auto_login_max_tries=1)
+                with redirect_stdout(sys.stderr):  # NVFlare prints
+                    return new_secure_session(ADMIN, str(kit), timeout=5.0, auto_login_max_tries=1)
             except NoConnection as error:
                 if time.monotonic() > until:
                     raise UnreachableError("the local server did not come up within 60 s") from error
@@ -201,7 +202,8 @@ def provision(plot: Plot) -> dict[str, Path]:
         project.add_participant(participant_from_dict(dict(participant)))
     plot.folder.mkdir(parents=True, exist_ok=True)
     builders = [WorkspaceBuilder(), StaticFileBuilder(config_folder="config", scheme="grpc"), CertBuilder()]
-    Provisioner(str(plot.folder / "kits"), builders).provision(project)
+    with redirect_stdout(sys.stderr):
+        Provisioner(str(plot.folder / "kits"), builders).provision(project)
     root = plot.folder / "kits" / PROJECT / "prod_00"
     kits = {str(participant["name"]): root / str(participant["name"]) for participant in participants}
     for name, kit in kits.items():
