@@ -1,1 +1,1 @@
-"""Start-up kits, Helm values and cloud templates (land here)."""
+"""Start-up kits: requests, approvals, and what is rendered from them; read `folder` first."""

@@ -179,18 +179,6 @@ def approve_request(
         raise CertificateError(f"the authority is of {authority.subject.name}, not of {request.consortium}")
     require_valid(authority, f"the authority of {request.consortium}", now)
     ends = min(whole_second(now) + CERTIFICATE_LIFE, agreement.terms.valid_until)
-    certificates = tuple(
-        issue(
-            authority=authority,
-            key=authority_key,
-            request=one,
-            hosts=post.hosts(request.partner, request.hosts),
-            usage=post.usage,
-            now=whole_second(now),
-            ends=ends,
-        )
-        for post, one in zip(posts_of(request.role), request.requests, strict=True)
-    )
     approval = KitApproval(
         consortium=request.consortium,
         founded=founding_digest(history),
@@ -198,11 +186,28 @@ def approve_request(
         role=request.role,
         request=request.digest,
         authority=authority,
-        certificates=certificates,
+        certificates=_issue_all(request, authority, authority_key, whole_second(now), ends),
         approved_at=whole_second(now),
     )
     return SignedKitApproval(
         approval=approval, key_id=key.public.key_id, proof=key.sign(DOMAIN, approval.digest.encode())
+    )
+
+
+def _issue_all(
+    request: KitRequest, authority: Certificate, key: bytes, now: datetime, ends: datetime
+) -> tuple[Certificate, ...]:
+    return tuple(
+        issue(
+            authority=authority,
+            key=key,
+            request=one,
+            hosts=post.hosts(request.partner, request.hosts),
+            usage=post.usage,
+            now=now,
+            ends=ends,
+        )
+        for post, one in zip(posts_of(request.role), request.requests, strict=True)
     )
 
 

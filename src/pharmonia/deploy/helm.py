@@ -95,13 +95,6 @@ def _mapping(value: Json) -> Mapping[str, Json]:
 
 
 def _workload(name: str, post: Post) -> Mapping[str, Json]:
-    mounts: list[Json] = [
-        {"name": "work", "mountPath": WORK},
-        {"name": "startup", "mountPath": f"{WORK}/startup", "readOnly": True},
-        {"name": "local", "mountPath": f"{WORK}/local", "readOnly": True},
-        {"name": "data", "mountPath": DATA},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-    ]
     volumes: list[Json] = [
         {"name": "work", "persistentVolumeClaim": {"claimName": name}},
         {"name": "startup", "secret": {"secretName": _value("startupSecret"), "defaultMode": 0o440}},
@@ -109,26 +102,11 @@ def _workload(name: str, post: Post) -> Mapping[str, Json]:
         {"name": "data", "persistentVolumeClaim": {"claimName": _value("dataClaim")}},
         {"name": "tmp", "emptyDir": {}},
     ]
-    amounts = {"cpu": _value("resources.cpu"), "memory": _value("resources.memory")}
-    container: Json = {
-        "name": post.folder,
-        "image": _value("image"),
-        "command": ["sh", f"{WORK}/startup/start.sh"],
-        "workingDir": WORK,
-        "env": [{"name": "HOME", "value": "/tmp"}, {"name": post.data_variable, "value": DATA}],  # noqa: S108
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "resources": {"requests": amounts, "limits": {"memory": _value("resources.memory")}},
-        "volumeMounts": mounts,
-    }
     pod: Json = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 30,
         "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
-        "containers": [container],
+        "containers": [_container(post)],
         "volumes": volumes,
     }
     labels = {"app": name}
@@ -142,6 +120,31 @@ def _workload(name: str, post: Post) -> Mapping[str, Json]:
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
+    }
+
+
+def _container(post: Post) -> Json:
+    mounts: list[Json] = [
+        {"name": "work", "mountPath": WORK},
+        {"name": "startup", "mountPath": f"{WORK}/startup", "readOnly": True},
+        {"name": "local", "mountPath": f"{WORK}/local", "readOnly": True},
+        {"name": "data", "mountPath": DATA},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+    ]
+    amounts = {"cpu": _value("resources.cpu"), "memory": _value("resources.memory")}
+    return {
+        "name": post.folder,
+        "image": _value("image"),
+        "command": ["sh", f"{WORK}/startup/start.sh"],
+        "workingDir": WORK,
+        "env": [{"name": "HOME", "value": "/tmp"}, {"name": post.data_variable, "value": DATA}],  # noqa: S108
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {"requests": amounts, "limits": {"memory": _value("resources.memory")}},
+        "volumeMounts": mounts,
     }
 
 

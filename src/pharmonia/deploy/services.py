@@ -26,7 +26,6 @@ KillMode=control-group
 UMask=0077
 NoNewPrivileges=yes
 CapabilityBoundingSet=
-PrivateDevices=no
 PrivateTmp=yes
 ProtectHome=yes
 ProtectSystem=strict
