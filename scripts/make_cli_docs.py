@@ -36,6 +36,11 @@ COMMANDS = (
     *(("ledger", name) for name in ("show", "cosign", "prove")),
     ("deploy",),
     *(("deploy", name) for name in ("authority", "request", "approve", "kit", "check", "status")),
+    *((name,) for name in ("up", "status", "logs", "down")),
+    ("party",),
+    *(("party", name) for name in ("start", "check")),
+    ("coordinator",),
+    *(("coordinator", name) for name in ("start", "preflight")),
     ("verify",),
 )
 WIDTH = "100"
