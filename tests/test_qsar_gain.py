@@ -239,7 +239,9 @@ def test_what_is_left_out_stands_in_a_file_with_its_reason(seeds: list[SeedScore
 def test_the_report_in_words_says_who_gains(seeds: list[SeedScores]) -> None:
     made = report(seeds)
     markdown = render_qsar_markdown(made)
-    assert "federated is better than boosted, the best without pooling" in markdown
+    assert "assays: federated is better than alone, 0." in markdown
+    assert "; better than boosted, 0." in markdown
+    assert ", the best without pooling." in markdown
     assert "3 of 3 partners have a better mean" in markdown
     assert "| N actives in the training folds | 1 | 0 |" in markdown
     console = Console(width=100, record=True, file=io.StringIO())

@@ -25,17 +25,19 @@ def qsar_headline(report: QsarReport) -> str:
 
 
 def _kind_sentence(kind: KindReport) -> str:
-    gain = kind.gain(QsarArm.FEDERATED, kind.best).difference
-    who = f"{kind.kind.capitalize()} ({kind.n_tasks} tasks of {kind.n_assays} assays):"
-    best = kind.best.value
-    number = f"{kind.metric.label} {figure_text(gain.mean)}"
-    match _direction(gain):
-        case 1:
-            return f"{who} federated is better than {best}, the best without pooling; {number}."
-        case -1:
-            return f"{who} federated is worse than {best}, the best without pooling; {number}."
-        case _:
-            return f"{who} no clear difference between federated and {best}, the best without pooling; {number}."
+    said = [_against(kind, QsarArm.ALONE)]
+    if kind.best is not QsarArm.ALONE:
+        said.append(f"{_against(kind, kind.best)}, the best without pooling")
+    return (
+        f"{kind.kind.capitalize()}, {kind.metric.label} over {kind.n_tasks} tasks of {kind.n_assays} assays: federated is "
+        f"{'; '.join(said)}."
+    )
+
+
+def _against(kind: KindReport, base: QsarArm) -> str:
+    gain = kind.gain(QsarArm.FEDERATED, base).difference
+    words = {1: "better than", -1: "worse than", 0: "not clearly different from"}
+    return f"{words[_direction(gain)]} {base}, {figure_text(gain.mean)}"
 
 
 def _direction(gains: TaskGains) -> int:
