@@ -28,10 +28,8 @@ def _kind_sentence(kind: KindReport) -> str:
     said = [_against(kind, QsarArm.ALONE)]
     if kind.best is not QsarArm.ALONE:
         said.append(f"{_against(kind, kind.best)}, the best without pooling")
-    return (
-        f"{kind.kind.capitalize()}, {kind.metric.label} over {kind.n_tasks} tasks of {kind.n_assays} assays: federated is "
-        f"{'; '.join(said)}."
-    )
+    where = f"{kind.kind.capitalize()}, {kind.metric.label} over {kind.n_tasks} tasks of {kind.n_assays} assays"
+    return f"{where}: federated is {'; '.join(said)}."
 
 
 def _against(kind: KindReport, base: QsarArm) -> str:
