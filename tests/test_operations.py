@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,8 +34,13 @@ from pharmonia.run.records import TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
 from run_cases import NEVER, NOW, essence
 
+PAGE = (Path(__file__).parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")
+LINES = [
+    shlex.split(line.removeprefix("$ pharmonia "))
+    for block in re.findall(r"^```console\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+    for line in block.splitlines()
+]
 ROUNDS = 5
-OPTIONS = ("--partners", "2", "--rounds", str(ROUNDS), "--model", "ligand-only", "--batch-size", "256")
 WITHIN_S = 240.0  # this machine may be busy; a run takes a few seconds
 SETTINGS = settings_of(
     "kiba-sample",
@@ -122,7 +129,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     shutil.copytree(Path(pharmonia.__file__).parent, root / "package" / "pharmonia")
     place = Place(root / "trial", root / "package")
     try:
-        began = place.do("up", str(place.folder), *OPTIONS)
+        began = place.do(*(word for word in LINES[0] if word != "--wait"))
         assert began.code == 0, began.err
         until("a first round", lambda: place.n_rounds() >= 1)
         for process in place.workers("partner-02"):
@@ -226,6 +233,14 @@ def test_other_options_than_the_trial_was_made_with_are_refused(done: Place) -> 
     other = done.do("up", str(done.folder), "--rounds", "7")
     assert other.code == 2
     assert f"has --rounds {ROUNDS}, not 7" in " ".join(other.err.split())
+
+
+def test_every_line_of_the_guide_does_what_it_says(done: Place) -> None:
+    """The run was begun with the guide's first line, and is finished: the others find it so."""
+    assert LINES[0][:2] == ["up", done.folder.name]
+    for line in LINES:
+        said = done.do(*line)
+        assert said.code == 0, (line, said.out, said.err)
 
 
 def test_down_leaves_no_process_and_up_afterwards_finds_the_run_finished(done: Place) -> None:

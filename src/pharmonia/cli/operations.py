@@ -68,6 +68,7 @@ def read_trial(folder: Path) -> Trial:
     Raises:
         InputError: There is none.
     """
+    folder = folder.resolve()  # processes are told apart by their folders
     path = folder / TRIAL_FILE
     try:
         tree = json.loads(path.read_bytes())
@@ -107,6 +108,7 @@ def make_trial(folder: Path, settings: "ComparisonSettings", options: Options, n
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no trial; choose another folder")
     partners = trial_partners(settings.n_partners)
+    folder = folder.resolve()
     making = folder.with_name(f"{folder.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     trial = Trial(folder=making, coordinator=COORDINATOR, partners=partners, options=options)

@@ -124,7 +124,7 @@ def serving(folder: Path) -> Iterator[None]:
 
 def processes_in(workspace: Path) -> list[psutil.Process]:
     """NVFlare's processes of a workspace, services and jobs, whoever started them."""
-    named = str(workspace.absolute())
+    named = str(workspace.resolve())
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []

@@ -99,7 +99,7 @@ def member_status(folder: Path, kit: Path) -> MemberStatus:
     config = read_coordinator(folder) if is_coordinator else read_site(folder)
     state = read_state(folder)
     service = None if state is None else state.process()
-    processes = processes_in((kit / ("server" if is_coordinator else "site")).absolute())
+    processes = processes_in(kit / ("server" if is_coordinator else "site"))
     alive = processes if service is None else [service, *processes]
     return MemberStatus(
         partner=config.partner,

@@ -52,7 +52,7 @@ class Station:
     @property
     def workspace(self) -> Path:
         """NVFlare's."""
-        return self.kit.absolute() / self.kind.value
+        return self.kit.resolve() / self.kind.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
