@@ -154,9 +154,18 @@ def test_seeds_are_averaged_per_task_before_gains_are_taken() -> None:
     assert isinstance(gain.difference.mean, Estimate)
     assert gain.difference.mean.value == pytest.approx(0.25)
     assert gain.difference.share_better == 1.0
-    per_seed = [0.5, (0.0 + 0.5) / 2]  # means over the tasks of each seed
+    per_seed = [0.5, (0.0 + 0.25) / 2]  # mean differences over the tasks of each seed
     assert isinstance(gain.over_seeds, Estimate)
     assert gain.over_seeds.value == pytest.approx(np.mean(per_seed))
+
+
+def test_a_task_that_rounding_keeps_from_perfection_rules_no_mean() -> None:
+    almost = 1.0 - 1e-16
+    table = task_table([fixed(0, [almost, 0.5], [1.0, 0.75])])
+    everything = np.ones(2, dtype=np.bool_)
+    gain = gain_of(table, QsarArm.FEDERATED, QsarArm.ALONE, TaskMetric.R2, np.random.default_rng(0), everything)
+    assert isinstance(gain.proximity.mean, Estimate)
+    assert gain.proximity.mean.value == pytest.approx((0.0 + 0.5) / 2)
 
 
 def test_errors_gain_where_they_fall() -> None:

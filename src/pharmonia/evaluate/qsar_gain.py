@@ -16,6 +16,7 @@ from pharmonia.evaluate.qsar_scores import SeedScores
 from pharmonia.evaluate.tasks import divided
 
 N_RESAMPLES = 1_000
+_DIGITS = 9  # of a metric, so that 1 - 1e-16 is 1
 Mask = npt.NDArray[np.bool_]
 
 
@@ -116,7 +117,8 @@ class ArmGain:
         metric: By which metric.
         proximity: Relative improvement of proximity to perfection.
         difference: The plain difference of the metric, positive where the new arm is better.
-        over_seeds: Mean proximity gain of each seed: their mean with Student's 95 % interval.
+        over_seeds: Mean difference of each seed: their mean with Student's 95 % interval. Not of the proximity, which a
+            single task near perfection under a single seed would rule.
     """
 
     new: QsarArm
@@ -132,6 +134,11 @@ def paired(table: TaskTable, new: QsarArm, base: QsarArm, metric: TaskMetric) ->
     first, second = table.values[new, metric], table.values[base, metric]
     both = np.isfinite(first) & np.isfinite(second)
     return mean_over_seeds(np.where(both, first, np.nan)), mean_over_seeds(np.where(both, second, np.nan))
+
+
+def proximity_of(new: Vector, base: Vector, metric: TaskMetric) -> Vector:
+    """(n_tasks,) relative improvements of proximity to perfection; what rounding keeps from perfection is perfect."""
+    return proximity_gains(np.round(new, _DIGITS), np.round(base, _DIGITS), metric.perfect)
 
 
 def gain_of(
@@ -151,8 +158,8 @@ def gain_of(
     sign = -1.0 if metric.is_error else 1.0
     weights, group = chosen.astype(np.float64), table.group
     seeds = zip(table.values[new, metric], table.values[base, metric], strict=True)
-    per_seed = [_mean(proximity_gains(one, other, metric.perfect)[chosen]) for one, other in seeds]
-    proximity = proximity_gains(first, second, metric.perfect)
+    per_seed = [_mean(sign * (one - other)[chosen]) for one, other in seeds]
+    proximity = proximity_of(first, second, metric)
     return ArmGain(
         new=new,
         base=base,

@@ -73,7 +73,7 @@ def _gain(gain: ArmGain) -> dict[str, Json]:
         "base": gain.base,
         "proximity_to_perfection": _task_gains(gain.proximity),
         "difference": _task_gains(gain.difference),
-        "proximity_over_seeds": _figure(gain.over_seeds),
+        "difference_over_seeds": _figure(gain.over_seeds),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pharmonia.base.arrays import Vector
-from pharmonia.evaluate.perfection import GainByAmount, TaskGains, gain_by_amount, proximity_gains, task_gains
+from pharmonia.evaluate.perfection import GainByAmount, TaskGains, gain_by_amount, task_gains
 from pharmonia.evaluate.qsar import HEADLINE, WITHOUT_POOLING, Kind, QsarArm, TaskMetric
 from pharmonia.evaluate.qsar_gain import (
     N_RESAMPLES,
@@ -16,6 +16,7 @@ from pharmonia.evaluate.qsar_gain import (
     gain_of,
     mean_over_seeds,
     paired,
+    proximity_of,
     task_table,
 )
 from pharmonia.evaluate.qsar_scores import ERROR_RATE, SeedScores
@@ -213,7 +214,7 @@ def _kind(table: TaskTable, kind: Kind, rng: np.random.Generator) -> KindReport:
     by_partner = [(name, np.array([task.partner == name for task in table.tasks])) for name in partners]
     by_type = [(name, np.array([task.assay_type == name for task in table.tasks])) for name in types]
     federated, alone = paired(table, QsarArm.FEDERATED, QsarArm.ALONE, metric)
-    proximity = proximity_gains(federated, alone, metric.perfect)
+    proximity = proximity_of(federated, alone, metric)
     weights = chosen.astype(np.float64)
     n_train = np.round(table.n_train).astype(np.int64)
     return KindReport(

@@ -33,7 +33,7 @@ def means_table(report: QsarReport, kind: KindReport) -> Rows:
 def gain_table(kind: KindReport) -> Rows:
     """Header, then one line per pair of arms."""
     header = (
-        "comparison", "tasks", "nearer to perfection", "over seeds", f"{kind.metric.label}, difference",
+        "comparison", "tasks", "nearer to perfection", f"{kind.metric.label}, difference", "over seeds",
         "tasks better", "p",
     )  # fmt: skip
     return [header, *((f"{gain.new} over {gain.base}", *_gain_cells(gain)) for gain in kind.gains)]
@@ -134,8 +134,8 @@ def _gain_cells(gain: ArmGain) -> tuple[str, ...]:
     return (
         str(gain.proximity.n_tasks),
         percent_text(gain.proximity.mean),
-        percent_text(gain.over_seeds),
         figure_text(gain.difference.mean),
+        figure_text(gain.over_seeds),
         _share(gain.difference),
         p_text(gain.difference.p_value),
     )
