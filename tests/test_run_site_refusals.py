@@ -110,7 +110,7 @@ REFUSED: list[tuple[Callable[[Consortium], None], RefusalCode]] = [
     (other_agreement, RefusalCode.OTHER_AGREEMENT),
     (other_plan, RefusalCode.PLAN_NOT_APPROVED),
     (wrong_data, RefusalCode.DATASET),
-    (other_recipe, RefusalCode.DATASET),
+    (other_recipe, RefusalCode.RECIPE),
 ]
 
 

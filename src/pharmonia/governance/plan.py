@@ -237,6 +237,10 @@ class RunPlan:
         """Whether a party must refuse to contribute in the clear."""
         return self.aggregation.required
 
+    def recipients(self, what: ResourceKind) -> tuple[str, ...]:
+        """Who gets the trunk or the report; sorted."""
+        return next((delivery.partners for delivery in self.deliveries if delivery.what is what), ())
+
     def dataset_resources(self) -> tuple[Resource, ...]:
         """The data sets, as permissions see them."""
         kind = ResourceKind.DATASET

@@ -307,6 +307,7 @@ class RefusalCode(StrEnum):
     PRIVACY_BUDGET = "privacy-budget"
     METRIC = "metric"
     DATASET = "dataset"
+    RECIPE = "recipe"  # data prepared under another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

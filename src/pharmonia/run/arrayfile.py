@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,21 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], meta: Json)
     """
     metadata = {"meta": canonical_json(meta).decode(), "sha256": _digest(arrays)}
     write_whole(path, save(dict(arrays), metadata))
+
+
+def canonical_file(name: str, array: npt.NDArray[np.float64], meta: Json) -> bytes:
+    """The bytes of a file that `read_arrays` reads, of one array; the same on every machine, so that a digest names it.
+
+    `safetensors` itself writes the same array in other bytes each time, as it does not order what it says of it.
+    """
+    array = np.ascontiguousarray(array, dtype="<f8")
+    about: Json = {
+        "__metadata__": {"meta": canonical_json(meta).decode(), "sha256": _digest({name: array})},
+        name: {"dtype": "F64", "shape": list(array.shape), "data_offsets": [0, array.nbytes]},
+    }
+    header = canonical_json(about)
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + array.tobytes()
 
 
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:

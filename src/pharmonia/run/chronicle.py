@@ -173,6 +173,35 @@ class Chronicle:
         if (content, recipient) not in self._own.standing.handed_over:
             self._say(Exporting(what=what, content=content, recipient=recipient))
 
+    def handing_over(self, content: str, recipient: LedgerCopy, agreement: Agreement) -> None:
+        """A partner gets the shared trunk; on our copy and on its own before it leaves, on the others' by `settle`.
+
+        Raises:
+            RefusedError: The agreement does not allow it.
+            PharmoniaError: Its copy cannot be reached, or is not the beginning of ours.
+        """
+        what = ResourceKind.SHARED_TRUNK
+        decide(agreement, {}, recipient.partner, Action.DOWNLOAD, self._plan.result(what), self._now()).require()
+        key = recipient.public.key_id
+        if (content, key) not in self._own.standing.handed_over:
+            self._append(self._own.state([Exporting(what=what, content=content, recipient=key)], self._now()))
+        recipient.catch_up(self._own)
+
+    def reach(self, copy: LedgerCopy) -> None:
+        """Bring one copy up to ours.
+
+        Raises:
+            PharmoniaError: It cannot be reached, or is not the beginning of ours.
+        """
+        copy.catch_up(self._own)
+
+    def declined(self, refusal: Refusal) -> None:
+        """What a partner states who takes no model; on the others' copies by `settle`."""
+        self._append(refusal.entry)
+
+    def _append(self, entry: Entry) -> None:
+        self._own.take([entry])
+
     def checkpoint(self) -> None:
         """A checkpoint of all entries, cosigned by every partner, in every copy."""
         self._seal(self._others)
@@ -184,16 +213,19 @@ class Chronicle:
             yield
             self.checkpoint()
         except RefusedError:
-            self._end()
+            self.settle()
             raise
         except BaseException as error:
             failed = Failed(plan=self._plan.digest, code=_failure(error))
-            self._own.take([self._own.state([failed], self._now())])
-            self._end()
+            self._append(self._own.state([failed], self._now()))
+            self.settle()
             raise
 
-    def _end(self) -> None:
-        """Bring every copy that can be reached up to ours; who is away catches up when the next run begins."""
+    def settle(self) -> None:
+        """Bring every copy that can be reached up to ours, under a checkpoint if enough are there to sign it.
+
+        Who is away catches up when the next run begins.
+        """
         is_there = _of_each(self._others, self._reaches)
         present = [other for other, reached in zip(self._others, is_there, strict=True) if reached]
         signers = {self._own.partner, *(other.partner for other in present)}

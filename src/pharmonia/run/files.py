@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pharmonia.base.errors import InputError
 
+_ALL, _OWNER = 0o666, 0o600  # less what the process masks
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file through a temporary one renamed into place, making its folder where needed.
@@ -12,11 +14,26 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         InputError: It cannot be written.
     """
+    _write(path, content, _ALL)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """As `write_whole`, of mode 0600 from its first byte on.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    _write(path, content, _OWNER)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(content)
+            temporary.unlink(missing_ok=True)  # of a killed process with our number
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from pharmonia.run.protection import Protection, Work
 from pharmonia.run.tensors import VALIDATION, digest_of, sum_layout
 from pharmonia.secagg.messages import decode as decode_secure
 
+_KEPT_FILES = "before-round-*.safetensors"  # private state, one file a round
 _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
 
 
@@ -57,6 +58,7 @@ class Party:
             case SessionRequest() as request:
                 return self._protection.start_session(request)
             case StatisticsRequest() as request:
+                self._forget()
                 work = Work(
                     sum_index=request.sum_index,
                     magnitudes=request.magnitudes,
@@ -118,8 +120,13 @@ class Party:
     def _save(self) -> None:
         state, candidate_round = self._learner.private_state()
         write_arrays(self._state_file(self._next[0]), state, {"candidate_round": candidate_round})
-        for old in sorted(self._folder.glob("before-round-*.safetensors"))[:-_KEPT_STATES]:
+        for old in sorted(self._folder.glob(_KEPT_FILES))[:-_KEPT_STATES]:
             old.unlink()
+
+    def _forget(self) -> None:
+        """A run begins: what an earlier attempt kept is of no use."""
+        for old in self._folder.glob(_KEPT_FILES):
+            old.unlink(missing_ok=True)
 
     def _restore(self, round_index: int, step: int) -> None:
         path = self._state_file(round_index)

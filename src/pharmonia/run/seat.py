@@ -3,11 +3,12 @@
 The other side is `run.site`; the two never import each other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pharmonia.base.errors import AgreementError, EngineError, RefusedError
+from pharmonia.base.canonical import canonical_json
+from pharmonia.base.errors import AgreementError, EngineError, RefusedError, UnreachableError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.identity import PrivateKey
@@ -15,8 +16,17 @@ from pharmonia.governance.plan import RunPlan
 from pharmonia.run.chronicle import Chronicle, Chronicled
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.coordinator import Coordinator, OnRound
+from pharmonia.run.delivery import (
+    Delivery,
+    Handed,
+    Outcome,
+    delivered_model,
+    deliveries_json,
+    recipients_of,
+)
 from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.engine import Engine
+from pharmonia.run.files import write_whole
 from pharmonia.run.keyfiles import read_key
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.records import Performance, TrainedModel
@@ -24,10 +34,11 @@ from pharmonia.run.remote_ledger import PartnerLink, RemoteWitness
 from pharmonia.run.site_config import CoordinatorConfig
 from pharmonia.run.store import RunStatus, RunStore
 from pharmonia.run.sums import SecureSums
-from pharmonia.run.witness import open_witness
+from pharmonia.run.witness import Witness, open_witness
 from pharmonia.secagg.roster import Member
 
 RUN_ID_DIGITS = 16  # of the plan's digest
+DELIVERIES_FILE = "deliveries.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +63,9 @@ def coordinate(
 ) -> TrainedModel:
     """The model of the coordinator's plan, trained across the sites that an engine reaches; resumed where it stood.
 
-    What ends it, whatever that is, is on the ledger under a checkpoint before the error goes on.
+    What ends it, whatever that is, is on the ledger under a checkpoint before the error goes on. Then each site that
+    the plan gives the shared trunk and that has not got it gets it; `deliveries.json` in the run's folder of the store
+    says what became of each.
 
     Args:
         config: Of the coordinator's folder.
@@ -64,6 +77,7 @@ def coordinate(
     Raises:
         RefusedError: A party refuses, or the plan is not for this coordinator or its code; with reasons.
         AgreementError: No version is in force, or the plan is under another one.
+        UnreachableError: The model is trained, but not every site that should have it could be reached.
         EngineError: Sites are missing or fail.
         PharmoniaError: Files cannot be read; the ledger, the store or a message is damaged.
     """
@@ -80,23 +94,42 @@ def coordinate(
         status = store.open_run(run_id, {"plan": plan.digest}, now())
         chronicle.require_recorded([record.aggregate_digest for record in store.rounds(run_id)])
         if status is RunStatus.FINISHED:
-            return store.model(run_id)
-        chronicle.begin([other.opening for other in others])
-        with chronicle.recording():
-            terms = plan.aggregation
-            chronicled = Chronicled(engine, chronicle, plan.partners, masked=True)
-            sums = SecureSums(chronicled, members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
-            performance = Performance(checkpoint_every_s=config.checkpoint_every_s)
-            coordinator = Coordinator(
-                training, chronicled, sums, store, run_id, performance, None, chronicle.aggregated
-            )
-            lacking = [one.partner for one in others if (one.public.key_id, plan.digest) not in own.standing.approvals]
-            if lacking:
-                sums.start()  # who refuses says why
-                raise RefusedError(
-                    f"{', '.join(lacking)}: no approval of {plan.label} on the ledger; look at their plans"
-                )
-            return coordinator.train(on_round)
+            model = store.model(run_id)
+        else:
+            chronicle.begin([other.opening for other in others])
+            with chronicle.recording():
+                terms = plan.aggregation
+                chronicled = Chronicled(engine, chronicle, plan.partners, masked=True)
+                sums = SecureSums(chronicled, members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
+                _require_approvals(plan, own, others, sums)
+                performance = Performance(checkpoint_every_s=config.checkpoint_every_s)
+                model = Coordinator(
+                    training, chronicled, sums, store, run_id, performance, None, chronicle.aggregated
+                ).train(on_round)
+        recipients = recipients_of(plan, others)
+        delivered = delivered_model(plan, model)
+        if recipients and delivered is not None:
+            handed = Delivery(chronicle, agreement, link, delivered).to_each(recipients)
+            write_whole(store.folder(run_id) / DELIVERIES_FILE, canonical_json(deliveries_json(handed)) + b"\n")
+            _require_delivered(plan, handed)
+        return model
+
+
+def _require_approvals(plan: RunPlan, own: Witness, others: Sequence[RemoteWitness], sums: SecureSums) -> None:
+    lacking = [one.partner for one in others if (one.public.key_id, plan.digest) not in own.standing.approvals]
+    if lacking:
+        sums.start()  # who refuses says why
+        raise RefusedError(f"{', '.join(lacking)}: no approval of {plan.label} on the ledger; look at their plans")
+
+
+def _require_delivered(plan: RunPlan, handed: Sequence[Handed]) -> None:
+    """Whoever refuses has said so on the ledger; whoever could not be reached is to be tried again."""
+    failed = [f"{one.partner} ({one.reason})" for one in handed if one.outcome is Outcome.FAILED]
+    if failed:
+        raise UnreachableError(
+            f"{plan.label} is trained and its model kept, but these have not got theirs: {'; '.join(failed)}; run "
+            f"again to deliver it"
+        )
 
 
 def _read_papers(config: CoordinatorConfig, now: datetime) -> _Papers:

@@ -29,6 +29,8 @@ from pharmonia.learn.multitask_data import partner_tasks
 from pharmonia.learn.settings import LocalSettings
 from pharmonia.run.arrayfile import write_arrays
 from pharmonia.run.codedigest import installed_code
+from pharmonia.run.delivery_frames import decode as decode_delivery
+from pharmonia.run.delivery_frames import is_delivery_frame
 from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.keyfiles import read_commitment_key, read_key
 from pharmonia.run.ledger_frames import Greeting, Hello, encode, is_ledger_frame
@@ -37,6 +39,7 @@ from pharmonia.run.party import Party
 from pharmonia.run.permit import Papers, Permit
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.protection import Masked, SecureTerms
+from pharmonia.run.recipient import PRIVATE_FILE, Recipient
 from pharmonia.run.refusals import MAX_REASON, Refusal, encode_refusal
 from pharmonia.run.site_config import DataKind, SiteConfig, read_site
 from pharmonia.run.site_data import DataCard, describe_data, read_interactions, read_tasks
@@ -46,9 +49,7 @@ from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import decode as decode_secure
 from pharmonia.secagg.roster import Member
 
-PRIVATE_FILE = "private.safetensors"  # this partner's own tensors of the best round's model
 _HELLO = encode(Hello())
-_KEPT_ROUNDS = "before-round-*.safetensors"  # as `Party` names them
 _PLAN_DIGITS = 16  # of a plan's digest, in the name of its folder of state
 
 
@@ -84,14 +85,16 @@ class Site:
         self._witness = witness
         self._permit = permit
         self._keeper = LedgerKeeper(witness, _coordinators(home), self._opening)
+        self._recipient = Recipient(home.signed.plan, witness, home.state)
         self._party: Party | None = None
         self._one_at_a_time = Lock()  # an engine may bring a late frame beside the next one
 
     def handle(self, frame: bytes) -> bytes:
-        """The answer to a coordinator's frame: a greeting, the ledger's, a refusal, or the party's.
+        """The answer to a coordinator's frame: a greeting, the ledger's, a refusal, a recipient's, or the party's.
 
         Raises:
-            PharmoniaError: As `Party.handle` and `LedgerKeeper.answer`; data are damaged, or not what the plan trains.
+            PharmoniaError: As `Party.handle`, `LedgerKeeper.answer` and `Recipient.answer`; data are damaged, or not
+                what the plan trains.
         """
         if frame == _HELLO:
             return encode(self._greeting())
@@ -102,6 +105,8 @@ class Site:
         refusal = self._permit.refusal(masks=True) or self._own_refusal(frame)
         if refusal is not None:
             return refusal
+        if is_delivery_frame(frame):
+            return self._recipient.answer(decode_delivery(frame))
         if _is(frame, Kind.SESSION_REQUEST):
             decode(frame)  # no damaged frame ends the session that is open
             self._party = None  # room for the next
@@ -109,7 +114,7 @@ class Site:
         if self._party is None:
             raise MessageError(f"{self._home.config.partner}: no session has begun since this site was started")
         answer = self._party.handle(frame)
-        self._tidy(frame, self._party)
+        self._keep_private_part(frame, self._party)
         return answer
 
     def _greeting(self) -> Greeting:
@@ -137,7 +142,9 @@ class Site:
         plan = self._home.signed.plan
         strange = self._strange_recipe()
         if strange:
-            return self._refuse(plan.digest, RefusalCode.DATASET, strange)
+            return self._refuse(plan.digest, RefusalCode.RECIPE, strange)
+        if is_delivery_frame(frame):
+            return self._unapproved() or self._not_for_us(frame)
         if is_learning_frame(frame):
             return self._unapproved() if _is(frame, Kind.SESSION_REQUEST) else None
         message = decode_secure(frame)
@@ -158,6 +165,10 @@ class Site:
         reason = f"{plan.label} with {plan.digest[:16]} lies here, but the coordinator has not put it on the ledger"
         return self._refuse(plan.digest, RefusalCode.PLAN_NOT_APPROVED, reason)
 
+    def _not_for_us(self, frame: bytes) -> bytes | None:
+        why = self._recipient.refusal(decode_delivery(frame))
+        return None if why is None else self._refuse(self._home.signed.plan.digest, *why)
+
     def _strange_recipe(self) -> str:
         named, ours = self._home.signed.plan.recipe, self._home.card.recipe
         if named == ours:
@@ -170,15 +181,12 @@ class Site:
             Refusal(entry=entry, reason=f"{self._home.config.partner} refuses: {reason}"[:MAX_REASON])
         )
 
-    def _tidy(self, frame: bytes, party: Party) -> None:
-        """What the beginning and the end of a run leave on our disk."""
-        if _is(frame, Kind.STATISTICS_REQUEST):  # from the start: what an earlier attempt kept is of no use
-            for old in self._home.state.glob(_KEPT_ROUNDS):
-                old.unlink(missing_ok=True)
-        if _is(frame, Kind.FINISH) and party.best_private_part.size:
-            finish = decode(frame)
-            best = finish.best_round if isinstance(finish, Finish) else -1
-            write_arrays(self._home.state / PRIVATE_FILE, {"private": party.best_private_part}, {"best_round": best})
+    def _keep_private_part(self, frame: bytes, party: Party) -> None:
+        """At the end of a run, what belongs to the model that may be delivered to us; empty if all of it is shared."""
+        finish = decode(frame) if _is(frame, Kind.FINISH) else None
+        if isinstance(finish, Finish):
+            meta = {"best_round": finish.best_round}
+            write_arrays(self._home.state / PRIVATE_FILE, {"private": party.best_private_part}, meta)
 
 
 @contextmanager

@@ -1,0 +1,208 @@
+"""How a model goes from the coordinator to a partner, and its bytes.
+
+First an offer, so that nobody is sent what it has; then the model, and the partner's word that it is on its disk. A
+frame is laid out as in `learn.messages`, under `b"PHD1"`; the payload of a model is its vector as little-endian
+float64. The check finds damage; that the coordinator sent it is for the engine's TLS to say, and that the model is one
+that the partners made is for the ledger.
+"""
+
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from pharmonia.base.canonical import Json, canonical_json
+from pharmonia.base.errors import MessageError, TermsError
+from pharmonia.governance.documents import require_digest
+from pharmonia.run.delivered import MAX_PARAMETERS, DeliveredModel, require_model
+
+MAGIC = b"PHD1"
+MAX_HEADER_BYTES = 1024
+CHECK_BYTES = 16
+_WIRE = np.dtype("<f8")
+_PREFIX = struct.Struct("<4sBI")
+
+
+class Kind(IntEnum):
+    """What a frame holds."""
+
+    OFFER = 1
+    ANSWER = 2
+    MODEL = 3
+    KEPT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Asks whether a partner lacks a model.
+
+    Args:
+        plan: Digest of the plan.
+        best_round: Whose model it is.
+        aggregate: Digest of its vector, as a round's on the ledger.
+        content: Digest of its file.
+
+    Raises:
+        MessageError: A model that no run has.
+    """
+
+    plan: str
+    best_round: int
+    aggregate: str
+    content: str
+
+    def __post_init__(self) -> None:
+        require_model(self.plan, self.best_round)
+        for digest in (self.aggregate, self.content):
+            _require_digest(digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Whether the offered model is lacking."""
+
+    is_lacking: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The model is on the partner's disk, in a file of this digest."""
+
+    content: str
+
+    def __post_init__(self) -> None:
+        _require_digest(self.content)
+
+
+Message = Offer | Answer | DeliveredModel | Kept
+
+
+def is_delivery_frame(frame: bytes) -> bool:
+    """Whether these bytes start like a frame of this module."""
+    return frame[: len(MAGIC)] == MAGIC
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message."""
+    header: Json
+    payload = b""
+    match message:
+        case Offer():
+            kind = Kind.OFFER
+            header = {
+                "plan": message.plan,
+                "best_round": message.best_round,
+                "aggregate": message.aggregate,
+                "content": message.content,
+            }
+        case Answer():
+            kind, header = Kind.ANSWER, {"is_lacking": message.is_lacking}
+        case DeliveredModel():
+            kind, header = Kind.MODEL, {"plan": message.plan, "best_round": message.best_round}
+            payload = message.parameters.astype(_WIRE).tobytes()
+        case Kept():
+            kind, header = Kind.KEPT, {"content": message.content}
+    return _frame(kind, canonical_json(header), payload)
+
+
+def decode(frame: bytes) -> Message:
+    """The message in a frame.
+
+    Raises:
+        MessageError: Truncated, oversized, of another kind, or not byte for byte what would be written.
+    """
+    kind, text, payload = _unframe(frame)
+    try:
+        header = json.loads(text.tobytes().decode())
+        if not isinstance(header, dict) or canonical_json(header) != text:
+            raise TypeError("its header is not in canonical form")
+        message = _message(kind, header, payload)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise MessageError(f"a {kind.name.lower()} frame that nobody sends: {error}") from error
+    return message
+
+
+def _message(kind: Kind, header: dict[str, Json], payload: memoryview) -> Message:
+    message: Message
+    names = {"plan", "best_round"}
+    match kind:
+        case Kind.OFFER:
+            names |= {"aggregate", "content"}
+            message = Offer(
+                plan=_text(header, "plan"),
+                best_round=_whole(header, "best_round"),
+                aggregate=_text(header, "aggregate"),
+                content=_text(header, "content"),
+            )
+        case Kind.ANSWER:
+            names = {"is_lacking"}
+            message = Answer(is_lacking=_flag(header, "is_lacking"))
+        case Kind.MODEL:
+            if len(payload) % _WIRE.itemsize:
+                raise ValueError(f"{len(payload)} bytes are no vector")
+            vector = np.frombuffer(payload, dtype=_WIRE).astype(np.float64)
+            message = DeliveredModel(
+                plan=_text(header, "plan"), best_round=_whole(header, "best_round"), parameters=vector
+            )
+        case Kind.KEPT:
+            names = {"content"}
+            message = Kept(content=_text(header, "content"))
+    if set(header) != names or (len(payload) > 0) != (kind is Kind.MODEL):
+        raise ValueError("it holds other fields, or more than its kind")
+    return message
+
+
+def _text(header: dict[str, Json], name: str) -> str:
+    value = header[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _whole(header: dict[str, Json], name: str) -> int:
+    value = header[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is no whole number")
+    return value
+
+
+def _flag(header: dict[str, Json], name: str) -> bool:
+    value = header[name]
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is neither true nor false")
+    return value
+
+
+def _require_digest(text: str) -> None:
+    try:
+        require_digest(text, "a digest of a model")
+    except TermsError as error:
+        raise MessageError(str(error)) from error
+
+
+def _frame(kind: Kind, text: bytes, payload: bytes) -> bytes:
+    frame = _PREFIX.pack(MAGIC, kind, len(text)) + text + payload
+    return frame + _check(frame)
+
+
+def _check(frame: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(frame, digest_size=CHECK_BYTES).digest()
+
+
+def _unframe(frame: bytes) -> tuple[Kind, memoryview, memoryview]:
+    end = len(frame) - CHECK_BYTES
+    if not _PREFIX.size <= end <= _PREFIX.size + MAX_HEADER_BYTES + MAX_PARAMETERS * _WIRE.itemsize:
+        raise MessageError(f"a delivery's frame of {len(frame)} bytes is truncated or oversized")
+    magic, number, length = _PREFIX.unpack_from(frame)
+    if magic != MAGIC or number not in set(Kind):
+        raise MessageError(f"expected a frame of version {MAGIC!r} and a known kind, got {magic!r} and {number}")
+    start = _PREFIX.size + length
+    if length > MAX_HEADER_BYTES or start > end:
+        raise MessageError(f"a {Kind(number).name.lower()} frame of {len(frame)} bytes is truncated or oversized")
+    view = memoryview(frame)
+    if frame[end:] != _check(view[:end]):
+        raise MessageError(f"a {Kind(number).name.lower()} frame's check does not match: it is damaged or truncated")
+    return Kind(number), view[_PREFIX.size : start], view[start:end]
