@@ -14,7 +14,8 @@ from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.keyfiles import read_key
 from pharmonia.run.ledgerfile import ENTRIES, read_lines
-from pharmonia.run.preflight import FILE, Preflight, greeting_checks, write_preflight
+from pharmonia.run.preflight import FILE, Preflight, greeting_checks, look, write_preflight
+from pharmonia.run.preflight_rehearsal_seat import rehearse
 from pharmonia.run.preflight_seat import seat_preflight
 from pharmonia.run.records import RoundRecord
 from pharmonia.run.remote_ledger import greet
@@ -53,6 +54,15 @@ def look_before(engine: NvflareEngine, folder: Path) -> None:
     found = greeting_checks(plan, agreement, installed_code(), greetings)
     write_preflight(folder / FILE, own.plus(found))
     Preflight(tuple(check for check in found.checks if check.what == "the same clock")).require()
+    store = RunStore(config.store_url, config.store_folder)
+    if all(check.error is None for check in found.checks) and not store.rounds(plan.digest[:RUN_ID_DIGITS]):
+        rehearsal = look("all sites", "a rehearsal of a round, with zeros", lambda: _rehearse(engine, plan))
+        write_preflight(folder / FILE, own.plus(found).plus(Preflight((rehearsal,))))
+        Preflight((rehearsal,)).require()
+
+
+def _rehearse(engine: NvflareEngine, plan: RunPlan) -> None:
+    rehearse(engine, plan)
 
 
 def note_interruption(config: CoordinatorConfig) -> None:

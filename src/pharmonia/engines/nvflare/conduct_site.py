@@ -8,8 +8,11 @@ from nvflare.apis.event_type import EventType  # type: ignore[import-untyped]
 from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
 
 from pharmonia.engines.nvflare.executor import PartyExecutor
+from pharmonia.run.documents import read_plan
 from pharmonia.run.engine import FrameHandler
+from pharmonia.run.preflight_rehearsal_site import Rehearsing
 from pharmonia.run.site import open_site
+from pharmonia.run.site_config import read_site
 
 
 class SiteExecutor(PartyExecutor):
@@ -22,7 +25,11 @@ class SiteExecutor(PartyExecutor):
 
     def open_party(self, folder: Path) -> FrameHandler:
         """The site; its copy of the ledger is locked against other processes until the job ends."""
-        return self._opened.enter_context(open_site(folder, now=lambda: datetime.now(UTC)))
+        config = read_site(folder)
+        site = self._opened.enter_context(open_site(folder, now=lambda: datetime.now(UTC)))
+        rehearsing = Rehearsing(site, config.partner, lambda: read_plan(config.plan).plan)
+        self._opened.callback(rehearsing.close)
+        return rehearsing
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Close the site with the job."""

@@ -1,0 +1,81 @@
+"""The coordinator's side of a rehearsal: one secure sum of zeros over all partners, through the run's own engine."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pharmonia.base.errors import MessageError
+from pharmonia.governance.plan import RunPlan
+from pharmonia.learn.messages import Broadcast
+from pharmonia.run.engine import Engine, Exchange, OnReply
+from pharmonia.run.preflight_rehearsal import Part, encode_roster, rehearsed_tensors, unwrap, wrap
+from pharmonia.run.sums import Request, SecureSums
+from pharmonia.run.tensors import digest_of, sum_layout
+from pharmonia.secagg.roster import Member
+
+
+class _Rehearsed:
+    """An engine whose frames are a rehearsal's."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """As the engine has them."""
+        return self._engine.partners
+
+    def exchange(self, frame: bytes) -> Exchange:
+        """As the engine, within a rehearsal."""
+        exchange = self._engine.exchange(wrap(Part.CARRY, frame))
+        return replace(exchange, replies=tuple(unwrap(Part.CARRY, reply) for reply in exchange.replies))
+
+    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
+        """As the engine, within a rehearsal."""
+        return self._engine.exchange_each(
+            wrap(Part.CARRY, frame), lambda partner, reply: on_reply(partner, unwrap(Part.CARRY, reply))
+        )
+
+
+def rehearse(engine: Engine, plan: RunPlan) -> int:
+    """Number of values that were summed over all partners, every sum of which was zero.
+
+    Args:
+        engine: Reaches all partners of the plan.
+        plan: Says of what length, and how updates are summed.
+
+    Raises:
+        MessageError: An answer that belongs in no rehearsal, or a sum that is not of zeros.
+        PharmoniaError: As `SecureSums`: whatever would have ended the first round.
+    """
+    asked = engine.exchange(wrap(Part.IDENTITY, b""))
+    keys = [unwrap(Part.IDENTITY, reply) for reply in asked.replies]
+    identities = dict(zip(engine.partners, keys, strict=True))
+    for reply in engine.exchange(wrap(Part.ROSTER, encode_roster(identities))).replies:
+        unwrap(Part.ROSTER, reply)
+    terms, tensors = plan.aggregation, rehearsed_tensors(plan)
+    members = [Member(id=partner, identity=identities[partner]) for partner in plan.partners]
+    sums = SecureSums(_Rehearsed(engine), members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
+    sums.start()
+    parameters = np.zeros(sum(tensors[1]))
+    found = sums.collect(
+        Request(
+            frame_of=lambda index, magnitudes: Broadcast(
+                sum_index=index,
+                magnitudes=magnitudes,
+                round_index=0,
+                step=0,
+                n_steps=1,
+                train=True,
+                save=False,
+                best_round=-1,
+                parameters=parameters,
+            ),
+            layout=sum_layout(tensors),
+            model_digest=digest_of(parameters),
+            weight_bits=1,
+        )
+    )
+    if found.total_weight != len(plan.partners) or np.any(found.mean):
+        raise MessageError("the rehearsal's sum is not of zeros: a partner answered with something else")
+    return found.mean.size
