@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from pharmonia.base.arrays import Vector, frozen_copy
+from pharmonia.base.arrays import Vector, frozen_view
 from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import MessageError
 from pharmonia.learn.contributions import Contribution
@@ -81,7 +81,7 @@ class Broadcast:
         train: Whether to train; False ends a run with a validation.
         save: Whether the partner persists its private state after this round.
         best_round: Whose model is the best known; -1 before there is one. Partners keep their private part of it.
-        parameters: (n_shared,) float64 on this side; float32 on the wire.
+        parameters: (n_shared,) float64 on this side, not copied; float32 on the wire.
     """
 
     sum_index: int
@@ -97,7 +97,7 @@ class Broadcast:
     def __post_init__(self) -> None:
         if not 0 <= self.step < self.n_steps or self.round_index < 0:
             raise MessageError(f"there is no step {self.step} of {self.n_steps} in round {self.round_index}")
-        object.__setattr__(self, "parameters", frozen_copy(self.parameters))
+        object.__setattr__(self, "parameters", frozen_view(self.parameters))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,12 +213,15 @@ def _integer(header: dict[str, Json], name: str) -> int:
 
 def _frame(kind: Kind, header: Json, payload: npt.NDArray[np.float32] | None = None) -> bytes:
     text = canonical_json(header)
-    body = b"" if payload is None else payload.tobytes()
-    frame = _PREFIX.pack(MAGIC, kind, len(text)) + text + body
-    return frame + _check(frame)
+    body = b"" if payload is None else np.ascontiguousarray(payload).view(np.uint8).data
+    parts = (_PREFIX.pack(MAGIC, kind, len(text)), text, body)
+    check = hashlib.blake2b(digest_size=CHECK_BYTES)
+    for part in parts:
+        check.update(part)
+    return b"".join((*parts, check.digest()))  # the payload, which is long, is copied once
 
 
-def _check(frame: bytes | memoryview) -> bytes:
+def _check(frame: memoryview) -> bytes:
     return hashlib.blake2b(frame, digest_size=CHECK_BYTES).digest()
 
 
@@ -245,4 +248,4 @@ def _unframe(frame: bytes) -> tuple[Kind, dict[str, Json], npt.NDArray[np.float3
 
 def vector_digest(vector: Vector) -> str:
     """SHA-256 of a parameter vector as little-endian float64, 64 hexadecimal digits."""
-    return hashlib.sha256(vector.astype("<f8").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(vector, "<f8").view(np.uint8).data).hexdigest()
