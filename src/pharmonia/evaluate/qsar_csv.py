@@ -17,8 +17,8 @@ TASK_COLUMNS = (
 def tasks_csv(report: QsarReport) -> bytes:
     """UTF-8 with a header, one row per partner, task and arm; metrics are means over the seeds that define them.
 
-    Labels are means over the seeds, too, as each seed shares out anew. Empty: no seed defines the metric, or the task
-    counts under none. Numbers have six significant digits.
+    Labels are means over the seeds, too, as each seed shares out anew. A task that counts under no seed is left out;
+    `left_out_csv` has it. Empty: no seed defines the metric. Numbers have six significant digits.
     """
     table = report.table
     values = {key: mean_over_seeds(column) for key, column in table.values.items()}
@@ -28,6 +28,8 @@ def tasks_csv(report: QsarReport) -> bytes:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(TASK_COLUMNS)
     for index, task in enumerate(table.tasks):
+        if not table.n_seeds[index]:
+            continue
         for arm in table.arms:
             metrics = (values[arm, metric][index] for metric in TaskMetric)
             numbers = (
