@@ -90,7 +90,15 @@ class Place:
         code = "from pharmonia.cli.main import main; main()"
         environment = {**os.environ, "PYTHONPATH": str(self.package), "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-c", code, *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+        done = subprocess.run(
+            command,
+            cwd=self.folder.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
+        )
         return Said(done.returncode, done.stdout, done.stderr)
 
     def events(self, folder: Path) -> list[Event]:
@@ -264,3 +272,19 @@ def test_sigterm_ends_a_service_and_all_it_started(done: Place) -> None:
         service.send_signal(signal.SIGTERM)
         assert service.wait(timeout=60) == 0
     assert not done.workers("partner-01")
+
+
+def test_ctrl_c_ends_everything_and_leaves_what_goes_on(done: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    code = "from pharmonia.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "up", str(folder), "--partners", "2", "--model", "ligand-only"]
+    environment = {**os.environ, "PYTHONPATH": str(done.package)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as up:
+        until("the services", (folder / "coordinator" / "service.json").exists)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(timeout=90) == 130
+        assert up.stderr is not None
+        assert "goes on" in up.stderr.read()
+    left = [one for one in psutil.process_iter(["cmdline"]) if any(str(folder) in w for w in one.info["cmdline"] or ())]
+    assert not left
+    assert json.loads(done.do("status", str(folder), "--json").out)["run"]["n_rounds"] == 0

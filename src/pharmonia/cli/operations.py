@@ -101,30 +101,44 @@ def make_trial(folder: Path, settings: "ComparisonSettings", options: Options, n
 
     Raises:
         InputError: The folder is there already, or cannot be written.
+        ServiceBusyError: Another command is making it.
         PharmoniaError: The data cannot be had, or shared out so.
     """
     from pharmonia.bench.trial import COORDINATOR, found_trial, trial_partners  # noqa: PLC0415
+    from pharmonia.engines.nvflare.federation_state import LOCK_FILE, serving  # noqa: PLC0415
 
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no trial; choose another folder")
     partners = trial_partners(settings.n_partners)
     folder = folder.resolve()
     making = folder.with_name(f"{folder.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
     trial = Trial(folder=making, coordinator=COORDINATOR, partners=partners, options=options)
+    tree: Json = {"format": FORMAT, "coordinator": COORDINATOR, "partners": list(partners), "options": options}
     try:
-        found_trial(making, settings, now)
-        _make_kits(trial, _free_port(), now)
-        tree: Json = {"format": FORMAT, "coordinator": COORDINATOR, "partners": list(partners), "options": options}
-        (making / TRIAL_FILE).write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        making.rename(folder)
+        making.mkdir(parents=True, exist_ok=True)
+        with serving(making):
+            _clear(making, LOCK_FILE)
+            try:
+                found_trial(making, settings, now)
+                _make_kits(trial, _free_port(), now)
+                (making / TRIAL_FILE).write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+                if folder.exists():
+                    folder.rmdir()
+                making.rename(folder)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
         raise InputError(f"cannot write {making}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
     return read_trial(folder)
+
+
+def _clear(folder: Path, kept: str) -> None:
+    """Remove what an earlier attempt left that was killed."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != kept:
+            path.unlink()
 
 
 def _make_kits(trial: Trial, port: int, now: datetime) -> None:

@@ -2,15 +2,17 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pharmonia.base.canonical import Json
 from pharmonia.base.errors import (
     EngineError,
     InputError,
@@ -48,12 +50,12 @@ from pharmonia.cli.training import (
 )
 
 if TYPE_CHECKING:
+    from pharmonia.bench.settings import ComparisonSettings
     from pharmonia.engines.nvflare.service_status import MemberStatus, RunProgress
 
 TrialFolder = Annotated[Path, typer.Argument(help="The trial's folder.")]
 _POLL_S = 0.5
 _BEGIN_S = 180.0
-_ABOUT_UP = frozenset({"folder", "wait"})
 
 
 def up(
@@ -82,36 +84,50 @@ def up(
     again to go on after `down`, a crash or a restart of the machine: the result is the same to the bit.
     """
     require_extra()
-    options = {name: value for name, value in context.params.items() if name not in _ABOUT_UP}
+    options: dict[str, Json] = {
+        "dataset": dataset,
+        "partners": partners,
+        "partition": partition,
+        "split": split,
+        "model": model,
+        "norm": norm,
+        "optimiser": optimiser,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "local_epochs": local_epochs,
+        "method": method,
+        "rounds": rounds,
+        "patience": patience,
+    }
     given = {
         name: value
         for name, value in options.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"  # Typer has an enum of its own
     }
-    if (folder / TRIAL_FILE).exists():
-        trial = read_trial(folder)
-        require_same_options(trial, given)
-    else:
-        settings = settings_of(
-            dataset,
-            n_partners=partners,
-            partition=partition,
-            split=split,
-            n_seeds=1,
-            local={
-                "model": model,
-                "norm": norm,
-                "optimiser": optimiser,
-                "learning_rate": learning_rate,
-                "batch_size": batch_size,
-                "local_epochs": local_epochs,
-            },
-            method=method,
-            aggregation="secure",
-            schedule={"rounds": rounds, "patience": patience},
-        )
-        trial = make_trial(folder, settings, options, datetime.now(UTC))
-    _start(trial, wait=wait)
+    try:
+        if (folder / TRIAL_FILE).exists():
+            trial = read_trial(folder)
+            require_same_options(trial, given)
+        else:
+            trial = make_trial(folder, _settings(options), options, datetime.now(UTC))
+        _start(trial, wait=wait)
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError(f"interrupted, and every process ended; `pharmonia up {folder}` goes on") from error
+
+
+def _settings(options: Mapping[str, Any]) -> "ComparisonSettings":
+    local = ("model", "norm", "optimiser", "learning_rate", "batch_size", "local_epochs")
+    return settings_of(
+        options["dataset"],
+        n_partners=options["partners"],
+        partition=options["partition"],
+        split=options["split"],
+        n_seeds=1,
+        local={name: options[name] for name in local},
+        method=options["method"],
+        aggregation="secure",
+        schedule={"rounds": options["rounds"], "patience": options["patience"]},
+    )
 
 
 def _start(trial: Trial, *, wait: bool) -> None:
@@ -122,11 +138,9 @@ def _start(trial: Trial, *, wait: bool) -> None:
         try:
             _launch_missing(trial)
             _await(trial, console, wait=wait)
-        except KeyboardInterrupt as error:
+        except KeyboardInterrupt:
             end_all(trial)
-            raise InterruptedRunError(
-                f"interrupted, and every process ended; `pharmonia up {trial.folder}` goes on"
-            ) from error
+            raise
     typer.echo(f"server and {len(trial.partners)} partners, each in its folder under {trial.folder}")
     typer.echo(f"how it stands: pharmonia status {trial.folder}")
     typer.echo(f"what they say: pharmonia logs {trial.folder} {trial.partners[0]} --follow")

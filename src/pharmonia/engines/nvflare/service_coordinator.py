@@ -181,7 +181,10 @@ class _Seat:
         if ending.error:
             facts[Field.ERROR] = ending.error
         service.note(replace(service.state, error=ending.error))
-        match ending.verdict():
+        verdict = ending.verdict()
+        if verdict is Verdict.DONE and plan.digest[:RUN_ID_DIGITS] not in self._store.finished():
+            verdict = Verdict.AGAIN  # a job that ended without a word, and without a model
+        match verdict:
             case Verdict.DONE:
                 service.log.say(Level.INFO, Happening.RUN_FINISHED, facts)
             case Verdict.REFUSED:
