@@ -1,9 +1,11 @@
 """The model of a run comes to each partner that the plan names: on the ledger first, and once."""
 
+import json
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +199,38 @@ def test_a_partner_that_refuses_says_so_on_every_ledger_and_keeps_no_other_from_
         assert aurora.verify(name).failed == ()
     (report,) = (aurora.folder / COORDINATOR).glob("store/*/deliveries.json")
     assert '"outcome":"refused","reason":"acme refuses' in report.read_text()
+
+
+def scores_of(place: Consortium) -> dict[str, dict[str, Any]]:
+    return {name: json.loads(path.with_name("scores.json").read_bytes()) for name, path in model_files(place).items()}
+
+
+def test_each_partner_s_own_scores_make_the_run_s_validation_error_and_never_leave(
+    aurora: Consortium, original: Consortium
+) -> None:
+    config = read_coordinator(original.folder / COORDINATOR)
+    trained = RunStore(config.store_url, config.store_folder).model(original.signed.plan.digest[:16])
+    deliver(aurora)
+    found = [one["parts"]["valid"]["interactions"] for one in scores_of(aurora).values()]
+    n_rows = sum(one["n_rows"] for one in found)
+    together = sum(one["mse"] * one["n_rows"] for one in found) / n_rows
+    assert together == pytest.approx(trained.selection.best_error, rel=1e-5)
+    assert all(0 < one["ci"] < 1 for one in found)
+    coordinators = b"".join(path.read_bytes() for path in (aurora.folder / COORDINATOR).rglob("*") if path.is_file())
+    for one in found:
+        assert repr(one["mse"]).encode() not in coordinators
+    for path in model_files(aurora).values():
+        assert stat.S_IMODE(path.with_name("scores.json").stat().st_mode) == 0o600
+
+
+def test_data_damaged_since_keep_no_model_away_and_the_scores_say_why(aurora: Consortium) -> None:
+    path = aurora.folder / "acme" / "data" / "valid.value.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    deliver(aurora)
+    assert sorted(model_files(aurora)) == list(OWNERS)
+    found = scores_of(aurora)["acme"]
+    assert "valid.value.npy is damaged" in found["problem"]
+    assert found["parts"] == {}
 
 
 # What a site does not take

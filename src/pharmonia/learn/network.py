@@ -5,6 +5,7 @@ import torch
 
 from pharmonia.base.arrays import Vector
 from pharmonia.data.interactions import EncodedInteractions, Pairs
+from pharmonia.data.partner import PartnerDataset
 from pharmonia.learn.contributions import TOTAL_NAMES
 from pharmonia.learn.learner import Tensors
 from pharmonia.learn.settings import Algorithm, LocalSettings, Method, Private
@@ -75,7 +76,7 @@ def predict(
     method: Method,
     parameters: Vector,
     private_part: Vector,
-    encoded: EncodedInteractions,
+    encoded: EncodedInteractions | PartnerDataset,
     pairs: Pairs,
 ) -> Vector:
     """What a trained model predicts, each unique compound and target encoded once.
@@ -85,7 +86,7 @@ def predict(
         method: Of the run.
         parameters: The shared vector, or with SCAFFOLD its first half and the rest unread.
         private_part: A partner's private tensors; empty where everything is shared.
-        encoded: The data set.
+        encoded: The compounds and targets that the rows name.
         pairs: Rows to predict.
 
     Returns:

@@ -139,7 +139,7 @@ def export_bundle(
     network = trained_network(trained.settings, places.sizes, trained.shared, trained.private)
     chosen = {name: prepared.in_folds(getattr(trained.folds, name)) for name in ("train", "valid", "test")}
     rows = {
-        name: _rows(prepared, chosen[name], predict_labels(network, prepared, places, chosen[name]))
+        name: label_rows(prepared, chosen[name], predict_labels(network, prepared, places, chosen[name]))
         for name in ("valid", "test")
     }
     classes, values = (_of_kind(rows["valid"], prepared, kind) for kind in TaskKind)
@@ -150,7 +150,7 @@ def export_bundle(
     }
     alone: Scores = {}
     if trained.alone is not None:
-        alone = _plain_scores(_rows(prepared, chosen["test"], trained.alone), prepared)
+        alone = plain_scores(label_rows(prepared, chosen["test"], trained.alone), prepared)
     tasks = _bundle_tasks(prepared, places, notes)
     compounds = [np.unique(prepared.labels.compound[chosen[name]]).astype(np.int64) for name in ("train", "valid")]
     return BundleContents(
@@ -245,7 +245,14 @@ def _test_scores(kind: TaskKind, number: int, model: Scores, alone: Scores) -> t
     )
 
 
-def _rows(prepared: PreparedTasks, chosen: Indices, predicted: Floats) -> TaskRows:
+def label_rows(prepared: PreparedTasks, chosen: Indices, predicted: Floats) -> TaskRows:
+    """Chosen labels beside what was predicted for them.
+
+    Args:
+        prepared: The partner's data.
+        chosen: Indices of labels, ascending.
+        predicted: (n_chosen,) in that order.
+    """
     labels = prepared.labels
     return TaskRows(
         task=labels.task[chosen],
@@ -267,8 +274,8 @@ def _of_kind(rows: TaskRows, prepared: PreparedTasks, kind: TaskKind) -> TaskRow
     )
 
 
-def _plain_scores(rows: TaskRows, prepared: PreparedTasks) -> Scores:
-    """(n_tasks,) metrics of predictions, by kind and name."""
+def plain_scores(rows: TaskRows, prepared: PreparedTasks) -> Scores:
+    """(n_tasks,) metrics of predictions, by kind and name, as `classification.auroc`; NaN where a task has none."""
     classes = classification_scores(_of_kind(rows, prepared, TaskKind.CLASSIFICATION))
     values = regression_scores(_of_kind(rows, prepared, TaskKind.REGRESSION))
     found = {f"classification.{name}": getattr(classes, name) for name in _CLASSES}
@@ -280,7 +287,7 @@ def _class_scores(rows: TaskRows, prepared: PreparedTasks, calibration: Calibrat
     classes = _of_kind(rows, prepared, TaskKind.CLASSIFICATION)
     sets = prediction_sets(calibration.p_values(classes.task, classes.predicted), ERROR_RATE)
     conformal = conformal_scores(classes, sets)
-    return _plain_scores(rows, prepared) | {f"classification.{name}": getattr(conformal, name) for name in _SETS}
+    return plain_scores(rows, prepared) | {f"classification.{name}": getattr(conformal, name) for name in _SETS}
 
 
 def _value_scores(rows: TaskRows, prepared: PreparedTasks, calibration: ResidualCalibration) -> Scores:

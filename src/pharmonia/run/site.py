@@ -11,8 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
+
 from pharmonia import __version__
-from pharmonia.base.errors import AgreementError, DataFileError, HeaderError, InputError, MessageError
+from pharmonia.base.errors import (
+    AgreementError,
+    DataFileError,
+    HeaderError,
+    InputError,
+    MessageError,
+    PharmoniaError,
+)
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import whole_second
@@ -27,8 +36,9 @@ from pharmonia.learn.messages import MAGIC, Finish, Kind, decode, is_learning_fr
 from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.multitask_data import partner_tasks
 from pharmonia.learn.settings import LocalSettings
-from pharmonia.run.arrayfile import write_arrays
+from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.codedigest import installed_code
+from pharmonia.run.delivered import DeliveredModel
 from pharmonia.run.delivery_frames import decode as decode_delivery
 from pharmonia.run.delivery_frames import is_delivery_frame
 from pharmonia.run.documents import read_agreement, read_plan
@@ -43,6 +53,7 @@ from pharmonia.run.recipient import PRIVATE_FILE, Recipient
 from pharmonia.run.refusals import MAX_REASON, Refusal, encode_refusal
 from pharmonia.run.site_config import DataKind, SiteConfig, read_site
 from pharmonia.run.site_data import DataCard, describe_data, read_interactions, read_tasks
+from pharmonia.run.site_scores import PartScore, site_scores, write_scores
 from pharmonia.run.witness import Witness, open_witness
 from pharmonia.secagg.header import RoundHeader
 from pharmonia.secagg.keys import IdentityKey
@@ -106,7 +117,7 @@ class Site:
         if refusal is not None:
             return refusal
         if is_delivery_frame(frame):
-            return self._recipient.answer(decode_delivery(frame))
+            return self._receive(frame)
         if _is(frame, Kind.SESSION_REQUEST):
             decode(frame)  # no damaged frame ends the session that is open
             self._party = None  # room for the next
@@ -168,6 +179,14 @@ class Site:
     def _not_for_us(self, frame: bytes) -> bytes | None:
         why = self._recipient.refusal(decode_delivery(frame))
         return None if why is None else self._refuse(self._home.signed.plan.digest, *why)
+
+    def _receive(self, frame: bytes) -> bytes:
+        message = decode_delivery(frame)
+        answer = self._recipient.answer(message)
+        if isinstance(message, DeliveredModel):
+            self._party = None  # its run has ended; scoring needs the room
+            _score(self._home, message)
+        return answer
 
     def _strange_recipe(self) -> str:
         named, ours = self._home.signed.plan.recipe, self._home.card.recipe
@@ -277,6 +296,18 @@ def _learner(home: _Home) -> Learner:
         valid_folds=config.data.valid_folds,
     )
     return MultitaskLearner(data, local, training.method, seed)
+
+
+def _score(home: _Home, model: DeliveredModel) -> None:
+    """Write how well a delivered model does here; whatever keeps us from knowing, the model is ours."""
+    config, problem = home.config, ""
+    scores: tuple[PartScore, ...] = ()
+    try:
+        private = read_arrays(home.state / PRIVATE_FILE)[0]["private"].astype(np.float64)
+        scores = site_scores(home.signed.plan, config.data, home.card, config.partner, model, private)
+    except PharmoniaError as error:
+        problem = str(error)
+    write_scores(home.state, config.partner, model, scores, problem)
 
 
 def _is(frame: bytes, kind: Kind) -> bool:
