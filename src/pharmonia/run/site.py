@@ -61,7 +61,6 @@ from pharmonia.secagg.messages import decode as decode_secure
 from pharmonia.secagg.roster import Member
 
 _HELLO = encode(Hello())
-_PLAN_DIGITS = 16  # of a plan's digest, in the name of its folder of state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +78,7 @@ class _Home:
     @property
     def state(self) -> Path:
         """Where this partner keeps what it remembers of this plan."""
-        return self.config.state / self.signed.plan.digest[:_PLAN_DIGITS]
+        return self.config.state_of(self.signed.plan.digest)
 
 
 class Site:

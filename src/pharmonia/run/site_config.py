@@ -40,6 +40,7 @@ from pharmonia.run.documents import read_document
 
 SITE_FILE, COORDINATOR_FILE = "site.toml", "coordinator.toml"
 MAX_FOLDS = 127  # as prepared tasks number them
+_PLAN_DIGITS = 16  # of a plan's digest, in the name of its folder of state
 _SQLITE = "sqlite:///"
 
 
@@ -107,6 +108,10 @@ class SiteConfig:
     ledger: Path
     state: Path
     data: DataPlace
+
+    def state_of(self, plan: str) -> Path:
+        """Where this partner keeps what it remembers of the plan with that digest."""
+        return self.state / plan[:_PLAN_DIGITS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
