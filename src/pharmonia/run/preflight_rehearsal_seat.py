@@ -6,6 +6,7 @@ import numpy as np
 
 from pharmonia.base.errors import MessageError
 from pharmonia.governance.plan import RunPlan
+from pharmonia.learn.learner import Tensors
 from pharmonia.learn.messages import Broadcast
 from pharmonia.run.engine import Engine, Exchange, OnReply
 from pharmonia.run.preflight_rehearsal import Part, encode_roster, rehearsed_tensors, unwrap, wrap
@@ -57,25 +58,27 @@ def rehearse(engine: Engine, plan: RunPlan) -> int:
     members = [Member(id=partner, identity=identities[partner]) for partner in plan.partners]
     sums = SecureSums(_Rehearsed(engine), members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
     sums.start()
-    parameters = np.zeros(sum(tensors[1]))
-    found = sums.collect(
-        Request(
-            frame_of=lambda index, magnitudes: Broadcast(
-                sum_index=index,
-                magnitudes=magnitudes,
-                round_index=0,
-                step=0,
-                n_steps=1,
-                train=True,
-                save=False,
-                best_round=-1,
-                parameters=parameters,
-            ),
-            layout=sum_layout(tensors),
-            model_digest=digest_of(parameters),
-            weight_bits=1,
-        )
-    )
+    found = sums.collect(_request(tensors))
     if found.total_weight != len(plan.partners) or np.any(found.mean):
         raise MessageError("the rehearsal's sum is not of zeros: a partner answered with something else")
     return found.mean.size
+
+
+def _request(tensors: Tensors) -> Request:
+    parameters = np.zeros(sum(tensors[1]))
+    return Request(
+        frame_of=lambda index, magnitudes: Broadcast(
+            sum_index=index,
+            magnitudes=magnitudes,
+            round_index=0,
+            step=0,
+            n_steps=1,
+            train=True,
+            save=False,
+            best_round=-1,
+            parameters=parameters,
+        ),
+        layout=sum_layout(tensors),
+        model_digest=digest_of(parameters),
+        weight_bits=1,
+    )

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
+from typing import Protocol
 
 from pharmonia.base import errors
 from pharmonia.base.errors import EngineError, InputError, LedgerBusyError, PharmoniaError, UnreachableError
@@ -15,7 +16,7 @@ from pharmonia.engines.nvflare.controller import FAILED_FILE
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.service import POLL_S, Service
-from pharmonia.engines.nvflare.service_operator import Operator, operating
+from pharmonia.engines.nvflare.service_operator import operating
 from pharmonia.governance.plan import RunPlan
 from pharmonia.run.documents import read_plan
 from pharmonia.run.metrics_text import Figure
@@ -75,6 +76,30 @@ def read_error(folder: Path) -> str:
     return name if isinstance(kind, type) and issubclass(kind, PharmoniaError) else EngineError.__name__
 
 
+class Operations(Protocol):
+    """What a seat asks of NVFlare's server; `Operator` is one."""
+
+    def connected(self) -> frozenset[str]:
+        """Names of the sites that are connected."""
+        ...
+
+    def submit(self, job: Job, folder: Path) -> str:
+        """Id of a job that now waits to be started."""
+        ...
+
+    def status(self, job_id: str) -> str:
+        """How a job stands, as NVFlare calls it."""
+        ...
+
+    def at_work(self, job_id: str) -> frozenset[str]:
+        """Names of the sites that have a process for a job."""
+        ...
+
+    def abort(self, job_id: str) -> None:
+        """End a job."""
+        ...
+
+
 class _Crew:
     """Which sites have a process for a job, look by look."""
 
@@ -90,7 +115,7 @@ class _Crew:
         return is_lost
 
 
-class _Seat:
+class Seat:
     """One coordinator's service at work."""
 
     def __init__(self, service: Service) -> None:
@@ -101,30 +126,28 @@ class _Seat:
         self._refused: str | None = None  # digest of the plan
         self._n_told = 0
 
-    def plan(self) -> RunPlan:
-        return read_plan(self._config.plan).plan
-
-    def n_rounds(self, run: str) -> int:
-        return len(self._store.rounds(run))
-
     def work(self) -> None:
         """Until the process ends or the service does: run what is to be run."""
         station = self._service.station
         name = f"operator@{station.partner}.pharmonia"
         with operating(station.kit.absolute() / "operator", name) as operator:
             while not (self._service.stop.is_set() or self._service.is_dead()):
-                plan = self.plan()
-                run = plan.digest[:RUN_ID_DIGITS]
-                if run in self._store.finished():
-                    self._service.move(Phase.FINISHED)
-                elif plan.digest == self._refused:
-                    self._service.move(Phase.REFUSED)
-                else:
-                    self._attempt(operator, plan, run)
-                    continue
-                self._service.stop.wait(5 * POLL_S)
+                self.step(operator)
 
-    def _attempt(self, operator: Operator, plan: RunPlan, run: str) -> None:
+    def step(self, operator: Operations) -> None:
+        """Run the plan that lies there once, or wait a little if there is nothing to run."""
+        plan = read_plan(self._config.plan).plan
+        run = plan.digest[:RUN_ID_DIGITS]
+        if run in self._store.finished():
+            self._service.move(Phase.FINISHED)
+        elif plan.digest == self._refused:
+            self._service.move(Phase.REFUSED)
+        else:
+            self._attempt(operator, plan, run)
+            return
+        self._service.stop.wait(5 * POLL_S)
+
+    def _attempt(self, operator: Operations, plan: RunPlan, run: str) -> None:
         service = self._service
         service.move(Phase.WAITING)
         service.log.say(Level.INFO, Happening.PARTNERS_AWAITED, {Field.PARTNERS: len(plan.partners)})
@@ -141,7 +164,7 @@ class _Seat:
         if ending is not None:
             self._conclude(ending, plan, attempt)
 
-    def _watch(self, operator: Operator, job_id: str, run: str) -> Ending | None:
+    def _watch(self, operator: Operations, job_id: str, run: str) -> Ending | None:
         """How the job ended; None if the service or its process did."""
         service, crew, n_looks = self._service, _Crew(), 0
         while not (service.stop.wait(POLL_S) or service.is_dead()):
@@ -157,7 +180,7 @@ class _Seat:
             operator.abort(job_id)
         return None
 
-    def _give_job_up(self, operator: Operator, job_id: str, run: str) -> Ending | None:
+    def _give_job_up(self, operator: Operations, job_id: str, run: str) -> Ending | None:
         """A partner's process is gone, which NVFlare would notice late or never; None if the server had to be ended."""
         if run in self._store.finished():
             return Ending(status=_COMPLETED)
@@ -170,7 +193,7 @@ class _Seat:
         return None
 
     def _tell_rounds(self, run: str) -> None:
-        n_rounds = self.n_rounds(run)
+        n_rounds = len(self._store.rounds(run))
         for index in range(self._n_told, n_rounds):
             self._service.log.say(Level.INFO, Happening.ROUND_FINISHED, {Field.RUN: run, Field.ROUND: index})
         self._n_told = n_rounds
@@ -202,7 +225,7 @@ def serve_coordinator(service: Service) -> None:
         EngineError: The process, or the run, failed too often.
         InputError: `coordinator.toml` or the plan cannot be read.
     """
-    seat = _Seat(service)
+    seat = Seat(service)
     with service.alive():
         while not service.stop.is_set():
             service.revive()

@@ -1,0 +1,198 @@
+"""The coordinator's service with an operator in memory: what it submits again and what it does not; exact."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from governance_cases import NOW
+from pharmonia.base.errors import EngineError, PharmoniaError, RefusedError
+from pharmonia.engines.inprocess import InProcessEngine
+from pharmonia.engines.nvflare.controller import FAILED_FILE
+from pharmonia.engines.nvflare.federation_state import Phase, read_state
+from pharmonia.engines.nvflare.job import Job
+from pharmonia.engines.nvflare.service import Service
+from pharmonia.engines.nvflare.service_coordinator import Seat
+from pharmonia.engines.nvflare.supervisor import Endurance, Kind, Station
+from pharmonia.nn.choices import Model
+from pharmonia.run.records import RoundRecord, TrainedModel
+from pharmonia.run.servicelog import ServiceLog
+from run_cases import essence
+from site_cases import COORDINATOR, Consortium, fixed_code, history, settings
+
+Attempt = Callable[[RoundRecord], None]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _code() -> Iterator[None]:
+    with fixed_code():
+        yield
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
+    chosen = settings()
+    small = replace(chosen, local=replace(chosen.local, model=Model.LIGAND_ONLY))
+    return Consortium(tmp_path_factory.mktemp("supervised") / "aurora", small, history()).found()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(original: Consortium, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    return original.copied(tmp_path_factory.mktemp("undisturbed") / "aurora").run()
+
+
+class Quick(threading.Event):
+    """Waits for nothing."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
+class InMemory:
+    """An operator whose jobs run at once, in this process, as the controller would run them."""
+
+    def __init__(self, place: Consortium, attempts: list[Attempt]) -> None:
+        self._place = place
+        self._attempts = attempts
+        self._status: dict[str, str] = {}
+        self.model: TrainedModel | None = None
+        self.jobs: list[Job] = []
+
+    def connected(self) -> frozenset[str]:
+        return frozenset(self._place.signed.plan.partners)
+
+    def submit(self, job: Job, folder: Path) -> str:
+        self.jobs.append(job)
+        job_id = f"job-{len(self.jobs)}"
+        self._status[job_id] = "FINISHED:COMPLETED"
+        attempt = self._attempts.pop(0)
+        try:
+            with self._place.sites() as sites:
+                self.model = self._place.coordinate(InProcessEngine(sites), attempt)
+        except PharmoniaError as error:
+            (self._place.folder / COORDINATOR / FAILED_FILE).write_text(f"{type(error).__name__}: {error}\n")
+            self._status[job_id] = "FINISHED:ABORTED"
+        return job_id
+
+    def status(self, job_id: str) -> str:
+        return self._status[job_id]
+
+    def at_work(self, job_id: str) -> frozenset[str]:
+        return self.connected()
+
+    def abort(self, job_id: str) -> None:
+        self._status[job_id] = "FINISHED:ABORTED"
+
+
+def lost(record: RoundRecord) -> None:
+    raise EngineError("borealis: its process is gone")
+
+
+def well(record: RoundRecord) -> None:
+    """Nothing happens."""
+
+
+def seat(place: Consortium, n_faults: int = 5) -> tuple[Seat, Service, io.StringIO]:
+    folder, stream = place.folder / COORDINATOR, io.StringIO()
+    station = Station(kind=Kind.SERVER, partner=COORDINATOR, folder=folder, kit=folder / "kit", port=1)
+    log = ServiceLog(stream, COORDINATOR, lambda: NOW)
+    service = Service(station, Endurance(n_faults=n_faults, first_wait_s=0.0), log, Quick())
+    return Seat(service), service, stream
+
+
+def told(stream: io.StringIO) -> list[str]:
+    return [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+
+
+def test_a_run_that_failed_is_submitted_again_and_is_exact(
+    original: Consortium, undisturbed: TrainedModel, tmp_path: Path
+) -> None:
+    place = original.copied(tmp_path / "aurora")
+    at_work, service, stream = seat(place)
+    operator = InMemory(place, [lost, lost, well])
+    for _ in range(4):
+        at_work.step(operator)
+    assert operator.model is not None
+    assert essence(operator.model) == essence(undisturbed)
+    np.testing.assert_array_equal(operator.model.parameters, undisturbed.parameters)
+    assert [told(stream).count(one) for one in ("run.submitted", "run.failed", "run.finished")] == [3, 2, 1]
+    assert (service.state.phase, service.state.n_attempts, service.state.error) == (Phase.FINISHED, 3, "")
+
+
+def test_a_finished_run_is_not_submitted(original: Consortium, tmp_path: Path) -> None:
+    place = original.copied(tmp_path / "aurora")
+    place.run()
+    at_work, service, _ = seat(place)
+    operator = InMemory(place, [])
+    at_work.step(operator)
+    assert (operator.jobs, service.state.phase) == ([], Phase.FINISHED)
+
+
+def test_a_refused_run_is_not_submitted_again_until_another_plan_lies_there(
+    original: Consortium, tmp_path: Path
+) -> None:
+    place = original.copied(tmp_path / "aurora")
+    policy = (place.folder / "borealis" / "policy.json").read_bytes()
+    place.revoke("borealis")
+    at_work, service, stream = seat(place)
+    operator = InMemory(place, [well, well])
+    for _ in range(3):
+        at_work.step(operator)
+    assert (len(operator.jobs), service.state.phase, service.state.error) == (1, Phase.REFUSED, RefusedError.__name__)
+    assert told(stream)[-1] == "run.refused"
+    written = read_state(place.folder / COORDINATOR)
+    assert written is not None
+    assert written.phase is Phase.REFUSED
+    (place.folder / "borealis" / "policy.json").write_bytes(policy)
+    place.file(replace(place.drafted(), version=2))
+    at_work.step(operator)
+    at_work.step(operator)
+    assert len(operator.jobs) == 2
+    assert operator.jobs[0].run != operator.jobs[1].run
+
+
+def test_a_service_gives_up_after_its_faults_and_says_so(original: Consortium, tmp_path: Path) -> None:
+    place = original.copied(tmp_path / "aurora")
+    at_work, service, stream = seat(place, n_faults=1)
+    operator = InMemory(place, [lost, lost])
+    at_work.step(operator)
+    with pytest.raises(EngineError, match="2 faults within"):
+        at_work.step(operator)
+    assert service.state.phase is Phase.GIVEN_UP
+    assert told(stream)[-1] == "service.given-up"
+
+
+class Vanishing(InMemory):
+    """A partner's process goes away, and NVFlare does not notice."""
+
+    def __init__(self, place: Consortium) -> None:
+        super().__init__(place, [])
+        self.n_looks = 0
+        self.aborted: list[str] = []
+
+    def submit(self, job: Job, folder: Path) -> str:
+        self.jobs.append(job)
+        self._status["job-1"] = "RUNNING"
+        return "job-1"
+
+    def at_work(self, job_id: str) -> frozenset[str]:
+        self.n_looks += 1
+        return self.connected() if self.n_looks == 1 else self.connected() - {"borealis"}
+
+    def abort(self, job_id: str) -> None:
+        super().abort(job_id)
+        self.aborted.append(job_id)
+
+
+def test_a_partner_whose_process_is_gone_ends_the_job(original: Consortium, tmp_path: Path) -> None:
+    place = original.copied(tmp_path / "aurora")
+    at_work, service, stream = seat(place)
+    operator = Vanishing(place)
+    at_work.step(operator)
+    assert (operator.n_looks, operator.aborted) == (3, ["job-1"])  # there, gone, gone
+    assert (told(stream)[-1], service.state.error) == ("run.failed", "UnreachableError")
