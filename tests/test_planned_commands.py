@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from governance_cases import CODE, COMMITMENTS, NOW, OWNERS, founded
+from multitask_cases import partners
 from pharmonia.base.errors import (
     AgreementError,
     DocumentError,
@@ -24,17 +25,25 @@ from pharmonia.base.errors import (
 from pharmonia.bench.planned import PlanHead, draft_plan, require_planned
 from pharmonia.bench.scenario import Scenario
 from pharmonia.bench.settings import ComparisonSettings
+from pharmonia.bench.sites import share_to_sites
 from pharmonia.cli.main import app
+from pharmonia.data.recipe import Recipe
+from pharmonia.data.recipe_profile import PrepareProfile
 from pharmonia.data.splits import SplitKind
 from pharmonia.governance.checkpoint import decode_checkpoint
 from pharmonia.governance.ledger import decode_entry
 from pharmonia.governance.plan import RunPlan, Tier
 from pharmonia.governance.proofs import decode_consistency, decode_inclusion
 from pharmonia.learn.algorithms import Schedule
+from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Aggregation, LocalSettings, Method, Optimiser
 from pharmonia.nn.choices import Model, Norm
 from pharmonia.run.documents import read_plan, read_policy, write_plan
 from pharmonia.run.keyfiles import read_key
+from pharmonia.run.planned import training_plan_of
+from pharmonia.run.prepare_files import write_prepared
+from pharmonia.run.site_config import read_site
+from pharmonia.run.site_data import site_commitment
 
 SETTINGS = ComparisonSettings(
     dataset="kiba-sample",
@@ -173,6 +182,88 @@ def test_a_plan_names_each_share_by_its_owner_s_commitment(folder: Path) -> None
     assert len({one.commitment for one in signed.plan.datasets}) == 2
     assert '"n_rounds": 2' in run("plan", "show", folder / "plan.json", "--json")
     assert "approved by nobody yet" in run("plan", "show", folder / "plan.json")
+
+
+SITE = """\
+partner = "{0}"
+key = "{0}.key"
+commitment = "{0}.key.commitment"
+agreement = "agreement.json"
+plan = "plan.json"
+policy = "policy.json"
+ledger = "ledger"
+state = "state"
+
+[data]
+"""
+TASKS = 'kind = "tasks"\nfolder = "prepared"\ntrain_folds = [0]\nvalid_folds = [1]\n'
+
+
+def commitments_at_home(folder: Path) -> tuple[list[str], str]:
+    """What each owner prints at its own site, as options; and the recipe."""
+    for name in ("acme", "borealis"):
+        shutil.copy(folder / "agreement.json", folder / name / "agreement.json")
+    lines = [run("plan", "commitment", folder / name).splitlines() for name in ("acme", "borealis")]
+    (recipe,) = {recipe for _, recipe in lines}
+    return [word for made, _ in lines for word in made.split()], recipe.removeprefix("recipe: ")
+
+
+def test_commitments_made_at_home_enter_a_plan(folder: Path) -> None:
+    chosen = replace(SETTINGS, n_partners=2)
+    share_to_sites(folder, chosen, ("acme", "borealis"))
+    options, recipe = commitments_at_home(folder)
+    named = ("--agreement", folder / "agreement.json", "--coordinator", "acme", "--name", "kinases")
+    run("plan", "new", folder / "plan.json", "kiba-sample", *named, *options, "--rounds", "2")
+    plan = read_plan(folder / "plan.json").plan
+    assert [f"{one.partner}={one.commitment}" for one in plan.datasets] == options[1::2]
+    assert plan.recipe == recipe
+    require_planned(chosen, plan)
+    for name in ("acme", "borealis"):
+        assert site_commitment(read_site(folder / name), "aurora") in {one.commitment for one in plan.datasets}
+
+
+def test_a_plan_on_many_tasks_says_all_of_its_training(folder: Path) -> None:
+    recipe = Recipe(profile=PrepareProfile(), rdkit="2026.09.1", key_commitment="ab" * 32, reference="cd" * 32)
+    for name, part in zip(("acme", "borealis"), partners(2), strict=True):
+        write_prepared(folder / name / "prepared", replace(part, recipe_digest=recipe.digest), recipe, {})
+        (folder / name / "site.toml").write_text(SITE.format(name) + TASKS)
+    options, digest = commitments_at_home(folder)
+    assert digest == recipe.digest
+    named = ("--agreement", folder / "agreement.json", "--coordinator", "acme", "--name", "panel", "--recipe", digest)
+    chosen = ("--bits", "64", "--trunk", "12-10", "--head", "6", "--shared-classification", "herg", "--rounds", "4")
+    run("plan", "new-tasks", folder / "panel.json", *named, *options, *chosen)
+    plan = read_plan(folder / "panel.json").plan
+    assert (plan.partners, plan.recipe) == (("acme", "borealis"), digest)
+    training = training_plan_of(plan)
+    assert isinstance(training.local, MultitaskSettings)
+    assert (training.local.trunk, training.local.head, training.local.drop_round) == ((12, 10), (6,), 2)
+    assert (training.local.catalogue_classification, training.schedule.rounds) == (("herg",), 4)
+    for wrong, words in (
+        (("--trunk", "wide"), "takes widths"),
+        (("--method", "fedsgd+private-head"), "private anyway"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            run("plan", "new-tasks", folder / "other.json", *named, *options, *wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ((), InputError, "give --keys"),
+        (("--commitment", "acme"), OptionError, "is PARTNER=HEX"),
+        (("--commitment", f"acme={'ab' * 32}"), OptionError, "at least two data owners"),
+        (("--commitment", f"acme={'ab' * 32}") * 2, OptionError, "once for each partner"),
+        (("--commitment", f"stranger={'ab' * 32}"), OptionError, "the data owners are acme, borealis"),
+        (("--commitment", "acme=ab"), TermsError, "--commitment acme"),
+    ],
+)
+def test_what_is_no_commitment_enters_no_plan(
+    folder: Path, options: tuple[str, ...], error: type[PharmoniaError], words: str
+) -> None:
+    named = ("--agreement", folder / "agreement.json", "--coordinator", "acme", "--name", "kinases")
+    with pytest.raises(error, match=words):
+        run("plan", "new", folder / "plan.json", "kiba-sample", *named, *options)
+    assert not (folder / "plan.json").exists()
 
 
 def test_a_new_plan_or_policy_never_replaces_another(folder: Path) -> None:

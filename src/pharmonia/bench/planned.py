@@ -87,9 +87,6 @@ def draft_plan(
     if len(settings.seeds) != 1:
         raise OptionError(f"a plan has one seed, got {len(settings.seeds)}; write one for each")
     terms = agreement.terms
-    deliveries = [Delivery(what=ResourceKind.REPORT, partners=terms.ids)]
-    if terms.trunk_recipients:
-        deliveries.append(Delivery(what=ResourceKind.SHARED_TRUNK, partners=terms.trunk_recipients))
     return RunPlan(
         consortium=terms.consortium,
         agreement_version=agreement.version,
@@ -107,12 +104,21 @@ def draft_plan(
         method_settings=_listed(_method_settings(settings)),
         n_rounds=settings.schedule.rounds,
         seed=settings.seeds[0],
-        aggregation=_secure_terms(settings),
+        aggregation=secure_terms(settings.n_partners, required=settings.aggregation is Aggregation.SECURE),
         privacy_budget=None,
         code=code,
         metrics=terms.metrics,
-        deliveries=tuple(deliveries),
+        deliveries=agreed_deliveries(agreement),
     )
+
+
+def agreed_deliveries(agreement: Agreement) -> tuple[Delivery, ...]:
+    """The report to every partner, and the shared trunk to its recipients, if there are any."""
+    terms = agreement.terms
+    report = Delivery(what=ResourceKind.REPORT, partners=terms.ids)
+    if not terms.trunk_recipients:
+        return (report,)
+    return (report, Delivery(what=ResourceKind.SHARED_TRUNK, partners=terms.trunk_recipients))
 
 
 def require_planned(settings: ComparisonSettings, plan: RunPlan) -> None:
@@ -156,10 +162,16 @@ def _pairs(settings: ComparisonSettings, plan: RunPlan) -> Iterator[tuple[str, o
     yield "recipe", plan.recipe, recipe_digest(settings)
 
 
-def _secure_terms(settings: ComparisonSettings) -> SecureTerms:
+def secure_terms(n_partners: int, *, required: bool) -> SecureTerms:
+    """How so many partners' updates are summed.
+
+    Args:
+        n_partners: That take part.
+        required: Whether a party refuses to contribute in the clear.
+    """
     return SecureTerms(
-        required=settings.aggregation is Aggregation.SECURE,
-        n_colluders=n_colluders(settings.n_partners),
+        required=required,
+        n_colluders=n_colluders(n_partners),
         ring_degree=RING_DEGREE,
         tier=Tier.COMMIT_THEN_MASK,
         weight_bits=MAX_WEIGHT_BITS,

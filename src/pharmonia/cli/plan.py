@@ -1,14 +1,17 @@
 """`pharmonia plan`: write, read, approve and check the plan of a run, by exchanging files."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pharmonia.base.errors import InputError
+from pharmonia.cli.commitment import commitment as print_commitment
 from pharmonia.cli.keys import open_key
+from pharmonia.cli.plan_parts import CommitmentOption, named_commitments, plan_head
+from pharmonia.cli.plan_tasks import new_tasks
 from pharmonia.cli.policy import AgreementOption
 from pharmonia.cli.training import (
     AggregationName,
@@ -28,6 +31,8 @@ from pharmonia.cli.training import (
 )
 
 app = typer.Typer(help="Write, read, approve and check the plan of a run.", no_args_is_help=True)
+app.command("commitment")(print_commitment)
+app.command("new-tasks")(new_tasks)
 
 PlanFile = Annotated[Path, typer.Argument(help="The plan's file.")]
 
@@ -38,11 +43,12 @@ def new(
     dataset: Dataset,
     agreement: AgreementOption,
     coordinator: Annotated[str, typer.Option(help="The partner that runs the server.")],
-    keys: Annotated[
-        Path,
-        typer.Option(help="Directory with PARTNER/PARTNER.key.commitment of each data owner, as for `compare`."),
-    ],
     name: Annotated[str, typer.Option(help="The plan's identifier: a-z, 0-9 and hyphens.")],
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Directory with PARTNER/PARTNER.key.commitment of each data owner, as for `compare`."),
+    ] = None,
+    commitment: CommitmentOption = None,
     version: Annotated[int, typer.Option(help="Of the plan; every change needs another.")] = 1,
     days: Annotated[int, typer.Option(help="No round begins after so many days.")] = 90,
     partition: Partition = "target",
@@ -60,12 +66,12 @@ def new(
 ) -> None:
     """Write the plan of `pharmonia compare` on DATASET, shared out between all data owners of the agreement.
 
-    It names the code that is installed here, and each share of the data by its owner's commitment.
+    It names the code that is installed here, and each share of the data by its owner's commitment: made here with
+    everybody's --keys, for a simulation, or by each owner at home, given as --commitment.
     """
     from pharmonia.bench.arms import share_out  # noqa: PLC0415
     from pharmonia.bench.charter import commitments  # noqa: PLC0415
-    from pharmonia.bench.planned import PlanHead, draft_plan  # noqa: PLC0415
-    from pharmonia.governance.documents import whole_second  # noqa: PLC0415
+    from pharmonia.bench.planned import draft_plan  # noqa: PLC0415
     from pharmonia.run.codedigest import installed_code  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
     from pharmonia.run.papertext import plan_text  # noqa: PLC0415
@@ -73,11 +79,13 @@ def new(
 
     now = datetime.now(UTC)
     current = read_agreement(agreement).current(now)
-    if not 1 <= days <= 36_500:
-        raise InputError(f"--days is 1 to 36500, got {days}")
+    if (keys is None) == (not commitment):
+        raise InputError("give --keys, to commit to each share here, or --commitment of each owner, made at home")
+    at_home = named_commitments(commitment, current) if commitment else {}
+    about = plan_head(current, name=name, version=version, coordinator=coordinator, days=days, now=now)
     settings = settings_of(
         dataset,
-        n_partners=len(current.terms.data_owners),
+        n_partners=len(at_home) or len(current.terms.data_owners),
         partition=partition,
         split=split,
         n_seeds=1,
@@ -93,14 +101,8 @@ def new(
         aggregation=aggregation,
         schedule={"rounds": rounds, "patience": patience},
     )
-    head = PlanHead(
-        name=name,
-        version=version,
-        valid_until=min(whole_second(now) + timedelta(days=days), current.terms.valid_until),
-        coordinator=coordinator,
-    )
-    named = commitments(keys, current, share_out(settings, 0))
-    plan = draft_plan(settings, current, head, named, installed_code())
+    named = at_home if keys is None else commitments(keys, current, share_out(settings, 0))
+    plan = draft_plan(settings, current, about, named, installed_code())
     typer.echo(plan_text(write_new_plan(file, plan)))
 
 
