@@ -79,6 +79,10 @@ class MissingExtraError(InputError):
     """A command needs packages of an extra that is not installed."""
 
 
+class DiskFullError(InputError):
+    """A disk is full; make room there, and the run goes on."""
+
+
 class DigestError(EvidenceError):
     """Bytes do not have the SHA-256 digest that they must have; names both."""
 

@@ -24,6 +24,7 @@ from pharmonia.base.errors import (
     RosterError,
     RoundLostError,
     StoreError,
+    UnreachableError,
     UpdateError,
 )
 from pharmonia.governance.agreement import Agreement
@@ -293,6 +294,7 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  
     ((HeaderError, RosterError), FailureCode.HEADER_REFUSED),
     ((UpdateError,), FailureCode.DIVERGED),
     ((EvidenceError,), FailureCode.MESSAGE_DAMAGED),
+    ((UnreachableError,), FailureCode.PARTNER_LOST),
     ((EngineError,), FailureCode.ENGINE_STOPPED),
     ((MemoryError,), FailureCode.OUT_OF_MEMORY),
     ((InputError, OSError), FailureCode.STORAGE_FULL),

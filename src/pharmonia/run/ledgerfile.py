@@ -22,6 +22,7 @@ from pharmonia.governance.ledger import MAX_LINE_BYTES, Entry, Head, decode_entr
 from pharmonia.governance.merkle import HASH_BYTES, frontier_of, n_stored, stored_index
 from pharmonia.governance.verify import Delivered, verify_ledger
 from pharmonia.governance.verify_result import VerificationResult
+from pharmonia.run.files import cannot_write
 
 ENTRIES, CHECKPOINTS, HASHES = "entries.jsonl", "checkpoints.jsonl", "hashes.bin"
 
@@ -54,7 +55,8 @@ class LedgerFile:
 
         Raises:
             LedgerError: One is of another ledger, or not its author's next; none was appended.
-            InputError: The disk is full or cannot be written; none was appended.
+            DiskFullError: There is no room; none was appended.
+            InputError: The disk cannot be written; none was appended.
         """
         head, hashes = self._head, list[bytes]()
         for entry in entries:
@@ -283,4 +285,4 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error) from error

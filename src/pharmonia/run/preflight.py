@@ -16,7 +16,7 @@ from pathlib import Path
 from pharmonia import __version__
 from pharmonia.base import errors
 from pharmonia.base.canonical import Json, canonical_json
-from pharmonia.base.errors import InputError, PharmoniaError, RefusedError, StoreError
+from pharmonia.base.errors import DiskFullError, InputError, PharmoniaError, RefusedError, StoreError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import CodeIdentity
@@ -90,7 +90,7 @@ def machine_checks(where: str, folder: Path, free_memory_bytes: int) -> tuple[Ch
         except OSError as error:
             raise InputError(f"cannot look at the disk of {folder}: {error.strerror}") from error
         if free < MIN_DISK_BYTES:
-            raise InputError(f"{folder}: {free / 1e9:.1f} GB free; make room for {MIN_DISK_BYTES / 1e9:.1f} GB")
+            raise DiskFullError(f"{folder}: {free / 1e9:.1f} GB free; make room for {MIN_DISK_BYTES / 1e9:.1f} GB")
 
     def memory() -> None:
         if free_memory_bytes < MIN_MEMORY_BYTES:

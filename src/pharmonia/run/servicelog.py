@@ -10,6 +10,7 @@ mistake; reasons in words stand in files of the folder that the service was star
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import TextIO
@@ -96,7 +97,7 @@ class ServiceLog:
         self._now = now
 
     def say(self, level: Level, event: Happening, facts: Mapping[Field, Fact]) -> None:
-        """Write one line.
+        """Write one line; where the disk is full it is lost.
 
         Raises:
             EventError: A fact that a log does not take.
@@ -104,8 +105,9 @@ class ServiceLog:
         line: dict[str, Json] = {field.value: _checked(field, fact) for field, fact in facts.items()}
         at = time_text(whole_second(self._now()))
         line |= {"at": at, "level": level.value, "service": self._service, "event": event.value}
-        self._stream.write(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n")
-        self._stream.flush()
+        with suppress(OSError):  # a service that cannot tell what it does still does it
+            self._stream.write(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n")
+            self._stream.flush()
 
 
 def _checked(field: Field, fact: Fact) -> Fact:

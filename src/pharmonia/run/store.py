@@ -1,5 +1,6 @@
 """The store of runs: one row per run and per round in a database, arrays in files beside it."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from pharmonia.base.canonical import Json, canonical_json
-from pharmonia.base.errors import InputError, StoreError
+from pharmonia.base.errors import DiskFullError, InputError, StoreError
 from pharmonia.learn.algorithms import Selection
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.records import RoundRecord, TrainedModel
 
+_POSTGRES_DISK_FULL = "53100"
 _metadata = sa.MetaData()
 
 _runs = sa.Table(
@@ -88,6 +90,8 @@ class RunStore:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            if _is_full(error):
+                raise DiskFullError(f"{self._name} has no room: {_reason(error)}") from error
             raise StoreError(f"{self._name} failed: {_reason(error)}; the same command goes on from there") from error
 
     def folder(self, run_id: str) -> Path:
@@ -163,6 +167,13 @@ class RunStore:
 
     def _model_file(self, run_id: str) -> Path:
         return self.folder(run_id) / "model.safetensors"
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether the database's disk is full, in the words of SQLite or of PostgreSQL."""
+    origin = getattr(error, "orig", None)
+    is_sqlite_full = getattr(origin, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    return is_sqlite_full or getattr(origin, "sqlstate", None) == _POSTGRES_DISK_FULL
 
 
 def _reason(error: Exception) -> str:

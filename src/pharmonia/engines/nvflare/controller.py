@@ -1,8 +1,11 @@
 """What NVFlare runs at the server for one job: our coordinator, with an engine whose frames NVFlare carries."""
 
 import os
+import threading
 from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from nvflare.apis.client import Client  # type: ignore[import-untyped]
 from nvflare.apis.fl_constant import ReservedTopic  # type: ignore[import-untyped]
@@ -22,6 +25,8 @@ from pharmonia.engines.nvflare.wire import Reply, Request, Task
 
 COORDINATOR_FOLDER = "PHARMONIA_COORDINATOR"  # environment variable of the server's own service
 FAILED_FILE = "failed.txt"
+LOST_FILE = "lost.txt"  # names of partners; written by whoever ends the job because their processes are gone
+_LOOK_S = 0.5  # between two looks whether the job was ended
 
 
 class PushLink:
@@ -31,8 +36,9 @@ class PushLink:
     one message of NVFlare's network and not as one of its streams, which cost more and keep what they sent.
     """
 
-    def __init__(self, engine: ServerEngineSpec, abort_signal: Signal) -> None:
+    def __init__(self, engine: ServerEngineSpec, abort_signal: Signal, folder: Path) -> None:
         self._engine = engine
+        self._folder = folder
         self._abort_signal = abort_signal
         cell = getattr(engine.get_cell(), "core_cell", None)
         if cell is None:
@@ -41,8 +47,7 @@ class PushLink:
 
     def ask(self, partner: str, task: Task, request: Request, timeout_s: float) -> Reply:
         """The site's reply; raises as `Link.ask`."""
-        if self._abort_signal.triggered:
-            raise EngineError("the job was ended")
+        self._require_job()
         client = self._engine.get_client_from_name(partner)
         if client is None:
             raise UnreachableError(f"{partner}: is not connected")
@@ -53,15 +58,48 @@ class PushLink:
         with self._engine.new_context() as context:
             shareable.set_peer_props(context.get_all_public_props())
             target = FQCN.join([client.get_fqcn(), str(context.get_job_id())])
-        answer = self._cell.send_request(
-            channel=CellChannel.AUX_COMMUNICATION,
-            topic=ReservedTopic.DO_TASK,
-            target=target,
-            request=Message(payload=shareable),
-            timeout=timeout_s,
-            optional=True,
-        )
+        answer = self._sent(target, Message(payload=shareable), timeout_s)
         return _reply_in(answer, partner, task, timeout_s)
+
+    def _sent(self, target: str, message: Message, timeout_s: float) -> Message:
+        """The answer to a message; NVFlare's own wait for one takes no notice of the end of the job."""
+        answers: SimpleQueue[Message | Exception] = SimpleQueue()
+
+        def send() -> None:
+            try:
+                answer = self._cell.send_request(
+                    channel=CellChannel.AUX_COMMUNICATION,
+                    topic=ReservedTopic.DO_TASK,
+                    target=target,
+                    request=message,
+                    timeout=timeout_s,
+                    optional=True,
+                )
+            except Exception as error:  # noqa: BLE001 - raised below, in the thread that waits
+                answers.put(error)
+            else:
+                answers.put(answer)
+
+        threading.Thread(target=send, name="push", daemon=True).start()
+        while True:
+            try:
+                answer = answers.get(timeout=_LOOK_S)
+            except Empty:
+                self._require_job()
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    def _require_job(self) -> None:
+        """Says why the job was ended, if it was."""
+        if not self._abort_signal.triggered:
+            return
+        try:
+            lost = (self._folder / LOST_FILE).read_text(encoding="utf-8")
+        except OSError as error:
+            raise EngineError("the job was ended") from error
+        raise UnreachableError(f"{lost}: the process for this job is gone")
 
 
 def _reply_in(answer: Message, partner: str, task: Task, timeout_s: float) -> Reply:
@@ -118,13 +156,16 @@ class CoordinatorController(Controller):  # type: ignore[misc]
         if not named:
             raise OptionError(f"the server's service was started without {COORDINATOR_FOLDER}")
         folder = Path(named)
-        engine = NvflareEngine(PushLink(fl_ctx.get_engine(), abort_signal), self._run, self._partners, self.limits())
+        engine = NvflareEngine(
+            PushLink(fl_ctx.get_engine(), abort_signal, folder), self._run, self._partners, self.limits()
+        )
         try:
             engine.hello()
             self.conduct(engine, folder)
         except BaseException as error:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / FAILED_FILE).write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+            with suppress(OSError):  # a full disk must not keep the job from its end
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / FAILED_FILE).write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
             self.system_panic(f"{type(error).__name__}; see {FAILED_FILE} in the coordinator's folder", fl_ctx)
             if not isinstance(error, PharmoniaError):
                 raise

@@ -5,13 +5,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 
 import psutil  # type: ignore[import-untyped]
 
-from pharmonia.base.errors import EngineError
+from pharmonia.base.errors import DiskFullError, EngineError
 from pharmonia.engines.nvflare.federation_state import READY, Phase, ServiceState, read_state, serving, write_state
 from pharmonia.engines.nvflare.health import Health
 from pharmonia.engines.nvflare.supervisor import Endurance, Faults, Station, Supervised
@@ -106,10 +106,11 @@ class Service:
         self.note(replace(self._state, phase=phase))
 
     def note(self, state: ServiceState) -> None:
-        """Write the state down if it is another one than is written."""
+        """Write the state down if it is another one than is written, and there is room for it."""
         self._state = state
-        if read_state(self.station.folder) != state:
-            write_state(self.station.folder, state)
+        with suppress(DiskFullError):  # a service that cannot tell how it is still serves
+            if read_state(self.station.folder) != state:
+                write_state(self.station.folder, state)
 
     def _say(self, level: Level, event: Happening, facts: Mapping[Field, Fact]) -> None:
         self.log.say(level, event, facts)

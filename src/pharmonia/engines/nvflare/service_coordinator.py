@@ -5,20 +5,29 @@ last round. One that was refused is not: that is for the consortium, who find th
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
 from pharmonia.base import errors
-from pharmonia.base.errors import EngineError, InputError, LedgerBusyError, PharmoniaError, UnreachableError
-from pharmonia.engines.nvflare.controller import FAILED_FILE
+from pharmonia.base.errors import (
+    DiskFullError,
+    EngineError,
+    InputError,
+    LedgerBusyError,
+    PharmoniaError,
+    UnreachableError,
+)
+from pharmonia.engines.nvflare.controller import FAILED_FILE, LOST_FILE
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.service import POLL_S, Service
 from pharmonia.engines.nvflare.service_operator import operating
 from pharmonia.governance.plan import RunPlan
 from pharmonia.run.documents import read_plan
+from pharmonia.run.files import write_whole
 from pharmonia.run.metrics_text import Figure
 from pharmonia.run.seat import RUN_ID_DIGITS
 from pharmonia.run.servicelog import Fact, Field, Happening, Level
@@ -33,6 +42,7 @@ _ENDED = "FINISHED"
 _LOST = "FINISHED:LOST"  # ours: a site's process was gone
 _LOOK_EVERY = 8  # looks at a job's status to one at the sites' processes
 _ABORT_S = 20.0
+_PASSING = (EngineError, LedgerBusyError, DiskFullError)  # may be gone at the next try
 
 
 class Verdict(Enum):
@@ -63,7 +73,7 @@ class Ending:
         kind = getattr(errors, self.error, None) if self.error else None
         if kind is None:
             return Verdict.DONE if self.status == _COMPLETED else Verdict.AGAIN
-        return Verdict.AGAIN if issubclass(kind, EngineError | LedgerBusyError) else Verdict.REFUSED
+        return Verdict.AGAIN if issubclass(kind, _PASSING) else Verdict.REFUSED
 
 
 def read_error(folder: Path) -> str:
@@ -107,12 +117,12 @@ class _Crew:
         self._seen: frozenset[str] = frozenset()
         self._missing: frozenset[str] = frozenset()
 
-    def has_lost(self, at_work: frozenset[str]) -> bool:
-        """Whether a site that had one has had none at this look and the one before."""
+    def lost(self, at_work: frozenset[str]) -> frozenset[str]:
+        """Sites that had one and have had none at this look and the one before."""
         missing = self._seen - at_work
-        is_lost = bool(missing & self._missing)
+        lost = missing & self._missing
         self._seen, self._missing = self._seen | at_work, missing
-        return is_lost
+        return lost
 
 
 class Seat:
@@ -124,6 +134,7 @@ class Seat:
         self._config: CoordinatorConfig = read_coordinator(self._folder)
         self._store = RunStore(self._config.store_url, self._config.store_folder)
         self._refused: str | None = None  # digest of the plan
+        self._job: tuple[str, RunPlan] | None = None  # that the server has, as far as we know
         self._n_told = 0
 
     def work(self) -> None:
@@ -135,7 +146,13 @@ class Seat:
                 self.step(operator)
 
     def step(self, operator: Operations) -> None:
-        """Run the plan that lies there once, or wait a little if there is nothing to run."""
+        """Run the plan that lies there once, or wait a little if there is nothing to run.
+
+        A job that was submitted is seen to its end first, also when the server did not answer its operator meanwhile.
+        """
+        if self._job is not None:
+            self._see_through(operator, *self._job)
+            return
         plan = read_plan(self._config.plan).plan
         run = plan.digest[:RUN_ID_DIGITS]
         if run in self._store.finished():
@@ -154,15 +171,25 @@ class Seat:
         while not operator.connected().issuperset(plan.partners):
             if service.stop.wait(POLL_S) or service.is_dead():
                 return
-        (self._folder / FAILED_FILE).unlink(missing_ok=True)
+        for name in (FAILED_FILE, LOST_FILE):
+            (self._folder / name).unlink(missing_ok=True)
         job = Job(run=run, partners=plan.partners, controller=CONTROLLER, executor=EXECUTOR)
-        job_id = operator.submit(job, self._folder / JOBS)
+        self._job = (operator.submit(job, self._folder / JOBS), plan)
         service.note(replace(service.state, phase=Phase.RUNNING, n_attempts=service.state.n_attempts + 1, error=""))
-        attempt: dict[Field, Fact] = {Field.RUN: run, Field.ATTEMPT: service.state.n_attempts}
-        service.log.say(Level.INFO, Happening.RUN_SUBMITTED, attempt)
+        facts: dict[Field, Fact] = {Field.RUN: run, Field.ATTEMPT: service.state.n_attempts}
+        service.log.say(Level.INFO, Happening.RUN_SUBMITTED, facts)
+        self._see_through(operator, *self._job)
+
+    def forget(self) -> None:
+        """The server that had our job is gone, and its jobs with it."""
+        self._job = None
+
+    def _see_through(self, operator: Operations, job_id: str, plan: RunPlan) -> None:
+        run = plan.digest[:RUN_ID_DIGITS]
         ending = self._watch(operator, job_id, run)
+        self._job = None
         if ending is not None:
-            self._conclude(ending, plan, attempt)
+            self._conclude(ending, plan, {Field.RUN: run, Field.ATTEMPT: self._service.state.n_attempts})
 
     def _watch(self, operator: Operations, job_id: str, run: str) -> Ending | None:
         """How the job ended; None if the service or its process did."""
@@ -174,16 +201,20 @@ class Seat:
                 self._tell_rounds(run)
                 return Ending(status=status, error=read_error(self._folder))
             n_looks += 1
-            if n_looks % _LOOK_EVERY == 0 and crew.has_lost(operator.at_work(job_id)):
-                return self._give_job_up(operator, job_id, run)
+            if n_looks % _LOOK_EVERY == 0:
+                lost = crew.lost(operator.at_work(job_id))
+                if lost:
+                    return self._give_job_up(operator, job_id, run, lost)
         if service.stop.is_set():
             operator.abort(job_id)
         return None
 
-    def _give_job_up(self, operator: Operations, job_id: str, run: str) -> Ending | None:
+    def _give_job_up(self, operator: Operations, job_id: str, run: str, lost: frozenset[str]) -> Ending | None:
         """A partner's process is gone, which NVFlare would notice late or never; None if the server had to be ended."""
         if run in self._store.finished():
             return Ending(status=_COMPLETED)
+        with suppress(InputError):  # it only tells the job why it ends
+            write_whole(self._folder / LOST_FILE, ", ".join(sorted(lost)).encode())
         operator.abort(job_id)
         until = time.monotonic() + _ABORT_S
         while not (self._service.stop.wait(POLL_S) or time.monotonic() > until):
@@ -228,6 +259,8 @@ def serve_coordinator(service: Service) -> None:
     seat = Seat(service)
     with service.alive():
         while not service.stop.is_set():
+            if service.is_dead():
+                seat.forget()
             service.revive()
             try:
                 seat.work()
