@@ -6,9 +6,12 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +131,14 @@ def until(what: str, is_so: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not within {WITHIN_S:g} s: {what}")
         time.sleep(0.1)
+
+
+def page(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return int(answer.status), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return int(error.code), error.read().decode()
 
 
 @pytest.fixture(scope="module")
@@ -261,14 +272,20 @@ def test_down_leaves_no_process_and_up_afterwards_finds_the_run_finished(done: P
     assert [line["event"] for line in done.log("partner-01")][-1] == "service.stopped"
 
 
-def test_sigterm_ends_a_service_and_all_it_started(done: Place) -> None:
+def test_a_service_in_the_foreground_says_how_it_is_and_ends_by_sigterm(done: Place) -> None:
     done.do("down", str(done.folder))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     code = "from pharmonia.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "party", "start", str(done.folder / "partner-01")]
+    command = [sys.executable, "-c", code, "party", "start", str(done.folder / "partner-01"), "--health", str(port)]
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(done.package)}, stdout=subprocess.PIPE, text=True
     ) as service:
         until("its process", lambda: bool(done.workers("partner-01")))
+        assert page(port, "/healthz") == (200, "ok\n")
+        assert page(port, "/readyz")[0] == 503  # there is no server
+        assert 'pharmonia_connected{service="partner-01"} 0.0' in page(port, "/metrics")[1]
         service.send_signal(signal.SIGTERM)
         assert service.wait(timeout=60) == 0
     assert not done.workers("partner-01")
