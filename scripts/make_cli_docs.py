@@ -31,7 +31,7 @@ COMMANDS = (
     ("policy",),
     *(("policy", name) for name in ("open", "grant", "revoke", "show")),
     ("plan",),
-    *(("plan", name) for name in ("new", "approve", "show", "check")),
+    *(("plan", name) for name in ("commitment", "new", "new-tasks", "approve", "show", "check")),
     ("ledger",),
     *(("ledger", name) for name in ("show", "cosign", "prove")),
     ("deploy",),

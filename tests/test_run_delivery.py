@@ -187,6 +187,14 @@ def test_a_partner_out_of_reach_keeps_no_other_from_its_model_and_gets_it_next_t
     assert [aurora.verify(name).failed for name in EVERYBODY] == [()] * len(EVERYBODY)
 
 
+def test_a_partner_whose_folder_will_not_do_is_named_and_keeps_no_other_from_its_model(aurora: Consortium) -> None:
+    for path in aurora.folder.glob("acme/state/*/private.safetensors"):
+        path.unlink()
+    with aurora.sites() as sites, pytest.raises(MessageError, match=r"acme \(acme: a model .* did not end here\)"):
+        aurora.coordinate(InProcessEngine(sites))
+    assert sorted(model_files(aurora)) == ["borealis", "cygnus"]
+
+
 def test_a_partner_that_refuses_says_so_on_every_ledger_and_keeps_no_other_from_its_model(aurora: Consortium) -> None:
     aurora.at = aurora.at.replace(microsecond=0)
     aurora.revoke("acme")

@@ -13,7 +13,7 @@ from pharmonia.cli.progress import train_extra
 
 def export(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="What `pharmonia compare` wrote for many tasks.")
+        Path | None, typer.Argument(metavar="RUN", help="What `pharmonia compare` wrote for many tasks.")
     ] = None,
     *,
     site: Annotated[

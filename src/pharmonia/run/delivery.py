@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from pharmonia.base.canonical import Json
-from pharmonia.base.errors import MessageError, PharmoniaError, RefusedError
+from pharmonia.base.errors import EngineError, MessageError, PharmoniaError, RefusedError, UnreachableError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import ResourceKind
@@ -25,7 +25,8 @@ class Outcome(StrEnum):
 
     DELIVERED = "delivered"
     REFUSED = "refused"  # by the agreement or by the partner; asking again changes nothing
-    FAILED = "failed"  # it cannot be reached, or something went wrong there; the next run tries again
+    NOT_TAKEN = "not-taken"  # something is wrong with its copy of the ledger or its folder; somebody has to look
+    UNREACHABLE = "unreachable"  # the next run tries again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +72,10 @@ class Delivery:
             self._deliver(recipient)
         except RefusedError as error:
             return Handed(partner=recipient.partner, outcome=Outcome.REFUSED, reason=str(error))
+        except EngineError as error:
+            return Handed(partner=recipient.partner, outcome=Outcome.UNREACHABLE, reason=str(error))
         except PharmoniaError as error:
-            return Handed(partner=recipient.partner, outcome=Outcome.FAILED, reason=str(error))
+            return Handed(partner=recipient.partner, outcome=Outcome.NOT_TAKEN, reason=str(error))
         return Handed(partner=recipient.partner, outcome=Outcome.DELIVERED)
 
     def _deliver(self, recipient: RemoteWitness) -> None:
@@ -110,6 +113,24 @@ def delivered_model(plan: RunPlan, model: TrainedModel) -> DeliveredModel | None
     if best is None:
         return None
     return DeliveredModel(plan=plan.digest, best_round=best, parameters=model.parameters)
+
+
+def require_delivered(plan: RunPlan, handed: Sequence[Handed]) -> None:
+    """Nothing, if every partner has its model or refused it, which then is on the ledger.
+
+    Raises:
+        UnreachableError: The next run may reach who could not be reached.
+        MessageError: Somebody has to look at a site first.
+    """
+    trained = f"{plan.label} is trained and its model kept, but these have not got theirs"
+    away, wrong = (
+        "; ".join(f"{one.partner} ({one.reason})" for one in handed if one.outcome is outcome)
+        for outcome in (Outcome.UNREACHABLE, Outcome.NOT_TAKEN)
+    )
+    if wrong:
+        raise MessageError(f"{trained}: {wrong}; look at their folders, and run again to deliver it")
+    if away:
+        raise UnreachableError(f"{trained}: {away}; run again to deliver it")
 
 
 def deliveries_json(handed: Sequence[Handed]) -> Json:

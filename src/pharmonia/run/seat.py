@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pharmonia.base.canonical import canonical_json
-from pharmonia.base.errors import AgreementError, EngineError, RefusedError, UnreachableError
+from pharmonia.base.errors import AgreementError, EngineError, RefusedError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.identity import PrivateKey
@@ -18,11 +18,10 @@ from pharmonia.run.codedigest import installed_code
 from pharmonia.run.coordinator import Coordinator, OnRound
 from pharmonia.run.delivery import (
     Delivery,
-    Handed,
-    Outcome,
     delivered_model,
     deliveries_json,
     recipients_of,
+    require_delivered,
 )
 from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.engine import Engine
@@ -77,7 +76,7 @@ def coordinate(
     Raises:
         RefusedError: A party refuses, or the plan is not for this coordinator or its code; with reasons.
         AgreementError: No version is in force, or the plan is under another one.
-        UnreachableError: The model is trained, but not every site that should have it could be reached.
+        UnreachableError, MessageError: As `require_delivered`.
         EngineError: Sites are missing or fail.
         PharmoniaError: Files cannot be read; the ledger, the store or a message is damaged.
     """
@@ -111,7 +110,7 @@ def coordinate(
         if recipients and delivered is not None:
             handed = Delivery(chronicle, agreement, link, delivered).to_each(recipients)
             write_whole(store.folder(run_id) / DELIVERIES_FILE, canonical_json(deliveries_json(handed)) + b"\n")
-            _require_delivered(plan, handed)
+            require_delivered(plan, handed)
         return model
 
 
@@ -120,16 +119,6 @@ def _require_approvals(plan: RunPlan, own: Witness, others: Sequence[RemoteWitne
     if lacking:
         sums.start()  # who refuses says why
         raise RefusedError(f"{', '.join(lacking)}: no approval of {plan.label} on the ledger; look at their plans")
-
-
-def _require_delivered(plan: RunPlan, handed: Sequence[Handed]) -> None:
-    """Whoever refuses has said so on the ledger; whoever could not be reached is to be tried again."""
-    failed = [f"{one.partner} ({one.reason})" for one in handed if one.outcome is Outcome.FAILED]
-    if failed:
-        raise UnreachableError(
-            f"{plan.label} is trained and its model kept, but these have not got theirs: {'; '.join(failed)}; run "
-            f"again to deliver it"
-        )
 
 
 def _read_papers(config: CoordinatorConfig, now: datetime) -> _Papers:
