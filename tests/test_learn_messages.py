@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pharmonia.base.errors import MessageError, PharmoniaError, UpdateError
+from pharmonia.base.frames import CHECK_BYTES
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import (
-    CHECK_BYTES,
     Broadcast,
     Done,
     Finish,

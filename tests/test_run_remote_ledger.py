@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from governance_cases import CODE, NOW, OWNERS, founded, key_of, plan_under
 from pharmonia.base.errors import LedgerError, MessageError, PharmoniaError, ProofError
+from pharmonia.base.frames import CHECK_BYTES
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.governance.checkpoint import Checkpoint, Cosignature, SignedCheckpoint, sign_checkpoint
 from pharmonia.governance.events import Failed, FailureCode, PlanApproved, PlanFiled, RoundOpened
@@ -20,7 +21,6 @@ from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.ledger import Entry, sign_entry
 from pharmonia.run.chronicle import Chronicle
 from pharmonia.run.ledger_frames import (
-    CHECK_BYTES,
     CopyState,
     Cosign,
     Cosigned,

@@ -1,14 +1,10 @@
 """What coordinator and partners say to each other, and its bytes.
 
-A frame is `b"PHM1" | kind (1 byte) | header length (4 bytes, little-endian) | header | payload | check`. The header is
-canonical JSON, the payload a little-endian float32 vector, the check 16 bytes of BLAKE2b over all before it. The check
-finds damage; who sent a frame is for the engine's TLS to say. No pickle, nothing executable. What secure sums need
-besides has frames of its own (`secagg.messages`).
+Frames (`base.frames`) under `b"PHM1"`; the payload is a little-endian float32 vector. What secure sums need besides has
+frames of its own (`secagg.messages`).
 """
 
 import hashlib
-import json
-import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,16 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector, frozen_view
-from pharmonia.base.canonical import Json, canonical_json
+from pharmonia.base.canonical import Json
 from pharmonia.base.errors import MessageError
+from pharmonia.base.frames import FrameFormat
 from pharmonia.learn.contributions import Contribution
 
 MAGIC = b"PHM1"
-_PREFIX = struct.Struct("<4sBI")
 MAX_HEADER_BYTES = 65_536
 WIRE_DTYPE = np.dtype("<f4")
 SESSION_BYTES = 32
-CHECK_BYTES = 16
 
 
 class Kind(IntEnum):
@@ -38,6 +33,9 @@ class Kind(IntEnum):
     FINISH = 5
     CONTRIBUTION = 6
     DONE = 7
+
+
+_FORMAT = FrameFormat(magic=MAGIC, kinds=Kind, max_header_bytes=MAX_HEADER_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +123,7 @@ Message = SessionRequest | StatisticsRequest | Broadcast | Repeat | Finish | Con
 
 def is_learning_frame(frame: bytes) -> bool:
     """Whether these bytes start like a frame of this module; others belong to secure aggregation."""
-    return frame[: len(MAGIC)] == MAGIC
+    return _FORMAT.is_of(frame)
 
 
 def encode(message: Message) -> bytes:
@@ -212,38 +210,14 @@ def _integer(header: dict[str, Json], name: str) -> int:
 
 
 def _frame(kind: Kind, header: Json, payload: npt.NDArray[np.float32] | None = None) -> bytes:
-    text = canonical_json(header)
-    body = b"" if payload is None else np.ascontiguousarray(payload).view(np.uint8).data
-    parts = (_PREFIX.pack(MAGIC, kind, len(text)), text, body)
-    check = hashlib.blake2b(digest_size=CHECK_BYTES)
-    for part in parts:
-        check.update(part)
-    return b"".join((*parts, check.digest()))  # the payload, which is long, is copied once
-
-
-def _check(frame: memoryview) -> bytes:
-    return hashlib.blake2b(frame, digest_size=CHECK_BYTES).digest()
+    return _FORMAT.pack(kind, header, b"" if payload is None else np.ascontiguousarray(payload).view(np.uint8).data)
 
 
 def _unframe(frame: bytes) -> tuple[Kind, dict[str, Json], npt.NDArray[np.float32]]:
-    end = len(frame) - CHECK_BYTES
-    if end < _PREFIX.size:
-        raise MessageError(f"a frame of {len(frame)} bytes is truncated")
-    magic, number, length = _PREFIX.unpack_from(frame)
-    if magic != MAGIC or number not in set(Kind):
-        raise MessageError(f"expected a frame of version {MAGIC!r} and a known kind, got {magic!r} and {number}")
-    start = _PREFIX.size + length
-    if length > MAX_HEADER_BYTES or start > end or (end - start) % WIRE_DTYPE.itemsize:
-        raise MessageError(f"a {Kind(number).name.lower()} frame of {len(frame)} bytes is truncated or oversized")
-    if frame[end:] != _check(memoryview(frame)[:end]):
-        raise MessageError(f"a {Kind(number).name.lower()} frame's check does not match: it is damaged or truncated")
-    try:
-        header = json.loads(frame[_PREFIX.size : start])
-    except ValueError as error:
-        raise MessageError("a frame's header is not JSON") from error
-    if not isinstance(header, dict):
-        raise MessageError("a frame's header is not a JSON object")
-    return Kind(number), header, np.frombuffer(memoryview(frame)[:end], dtype=WIRE_DTYPE, offset=start)
+    parts = _FORMAT.unpack(frame)
+    if len(parts.payload) % WIRE_DTYPE.itemsize:
+        raise MessageError(f"a {parts.kind.name.lower()} frame of {len(frame)} bytes holds no whole vector")
+    return parts.kind, parts.header, np.frombuffer(parts.payload, dtype=WIRE_DTYPE)
 
 
 def vector_digest(vector: Vector) -> str:

@@ -1,29 +1,24 @@
 """How a model goes from the coordinator to a partner, and its bytes.
 
-First an offer, so that nobody is sent what it has; then the model, and the partner's word that it is on its disk. A
-frame is laid out as in `learn.messages`, under `b"PHD1"`; the payload of a model is its vector as little-endian
-float64. The check finds damage; that the coordinator sent it is for the engine's TLS to say, and that the model is one
-that the partners made is for the ledger.
+First an offer, so that nobody is sent what it has; then the model, and the partner's word that it is on its disk.
+Frames (`base.frames`) under `b"PHD1"`; the payload of a model is its vector as little-endian float64. That the model is
+one that the partners made is for the ledger to say.
 """
 
-import hashlib
-import json
-import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
-from pharmonia.base.canonical import Json, canonical_json
+from pharmonia.base.canonical import Json
 from pharmonia.base.errors import MessageError, TermsError
+from pharmonia.base.frames import FrameFormat, header_text, header_whole
 from pharmonia.governance.documents import require_digest
 from pharmonia.run.delivered import MAX_PARAMETERS, DeliveredModel, require_model
 
 MAGIC = b"PHD1"
 MAX_HEADER_BYTES = 1024
-CHECK_BYTES = 16
 _WIRE = np.dtype("<f8")
-_PREFIX = struct.Struct("<4sBI")
 
 
 class Kind(IntEnum):
@@ -33,6 +28,14 @@ class Kind(IntEnum):
     ANSWER = 2
     MODEL = 3
     KEPT = 4
+
+
+_FORMAT = FrameFormat(
+    magic=MAGIC,
+    kinds=Kind,
+    max_header_bytes=MAX_HEADER_BYTES,
+    max_payload_bytes=MAX_PARAMETERS * _WIRE.itemsize,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +85,13 @@ Message = Offer | Answer | DeliveredModel | Kept
 
 def is_delivery_frame(frame: bytes) -> bool:
     """Whether these bytes start like a frame of this module."""
-    return frame[: len(MAGIC)] == MAGIC
+    return _FORMAT.is_of(frame)
 
 
 def encode(message: Message) -> bytes:
     """The frame of a message."""
     header: Json
-    payload = b""
+    payload: bytes | memoryview = b""
     match message:
         case Offer():
             kind = Kind.OFFER
@@ -102,10 +105,10 @@ def encode(message: Message) -> bytes:
             kind, header = Kind.ANSWER, {"is_lacking": message.is_lacking}
         case DeliveredModel():
             kind, header = Kind.MODEL, {"plan": message.plan, "best_round": message.best_round}
-            payload = message.parameters.astype(_WIRE).tobytes()
+            payload = np.ascontiguousarray(message.parameters, _WIRE).view(np.uint8).data
         case Kept():
             kind, header = Kind.KEPT, {"content": message.content}
-    return _frame(kind, canonical_json(header), payload)
+    return _FORMAT.pack(kind, header, payload)
 
 
 def decode(frame: bytes) -> Message:
@@ -114,12 +117,12 @@ def decode(frame: bytes) -> Message:
     Raises:
         MessageError: Truncated, oversized, of another kind, or not byte for byte what would be written.
     """
-    kind, text, payload = _unframe(frame)
+    parts = _FORMAT.unpack(frame)
+    kind = parts.kind
     try:
-        header = json.loads(text.tobytes().decode())
-        if not isinstance(header, dict) or canonical_json(header) != text:
+        if not parts.is_canonical:
             raise TypeError("its header is not in canonical form")
-        message = _message(kind, header, payload)
+        message = _message(kind, parts.header, parts.payload)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"a {kind.name.lower()} frame that nobody sends: {error}") from error
     return message
@@ -132,10 +135,10 @@ def _message(kind: Kind, header: dict[str, Json], payload: memoryview) -> Messag
         case Kind.OFFER:
             names |= {"aggregate", "content"}
             message = Offer(
-                plan=_text(header, "plan"),
-                best_round=_whole(header, "best_round"),
-                aggregate=_text(header, "aggregate"),
-                content=_text(header, "content"),
+                plan=header_text(header, "plan"),
+                best_round=header_whole(header, "best_round"),
+                aggregate=header_text(header, "aggregate"),
+                content=header_text(header, "content"),
             )
         case Kind.ANSWER:
             names = {"is_lacking"}
@@ -145,28 +148,14 @@ def _message(kind: Kind, header: dict[str, Json], payload: memoryview) -> Messag
                 raise ValueError(f"{len(payload)} bytes are no vector")
             vector = np.frombuffer(payload, dtype=_WIRE).astype(np.float64)
             message = DeliveredModel(
-                plan=_text(header, "plan"), best_round=_whole(header, "best_round"), parameters=vector
+                plan=header_text(header, "plan"), best_round=header_whole(header, "best_round"), parameters=vector
             )
         case Kind.KEPT:
             names = {"content"}
-            message = Kept(content=_text(header, "content"))
+            message = Kept(content=header_text(header, "content"))
     if set(header) != names or (len(payload) > 0) != (kind is Kind.MODEL):
         raise ValueError("it holds other fields, or more than its kind")
     return message
-
-
-def _text(header: dict[str, Json], name: str) -> str:
-    value = header[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is no text")
-    return value
-
-
-def _whole(header: dict[str, Json], name: str) -> int:
-    value = header[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is no whole number")
-    return value
 
 
 def _flag(header: dict[str, Json], name: str) -> bool:
@@ -181,28 +170,3 @@ def _require_digest(text: str) -> None:
         require_digest(text, "a digest of a model")
     except TermsError as error:
         raise MessageError(str(error)) from error
-
-
-def _frame(kind: Kind, text: bytes, payload: bytes) -> bytes:
-    frame = _PREFIX.pack(MAGIC, kind, len(text)) + text + payload
-    return frame + _check(frame)
-
-
-def _check(frame: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(frame, digest_size=CHECK_BYTES).digest()
-
-
-def _unframe(frame: bytes) -> tuple[Kind, memoryview, memoryview]:
-    end = len(frame) - CHECK_BYTES
-    if not _PREFIX.size <= end <= _PREFIX.size + MAX_HEADER_BYTES + MAX_PARAMETERS * _WIRE.itemsize:
-        raise MessageError(f"a delivery's frame of {len(frame)} bytes is truncated or oversized")
-    magic, number, length = _PREFIX.unpack_from(frame)
-    if magic != MAGIC or number not in set(Kind):
-        raise MessageError(f"expected a frame of version {MAGIC!r} and a known kind, got {magic!r} and {number}")
-    start = _PREFIX.size + length
-    if length > MAX_HEADER_BYTES or start > end:
-        raise MessageError(f"a {Kind(number).name.lower()} frame of {len(frame)} bytes is truncated or oversized")
-    view = memoryview(frame)
-    if frame[end:] != _check(view[:end]):
-        raise MessageError(f"a {Kind(number).name.lower()} frame's check does not match: it is damaged or truncated")
-    return Kind(number), view[_PREFIX.size : start], view[start:end]

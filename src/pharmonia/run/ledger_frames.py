@@ -1,21 +1,17 @@
 """What the coordinator's ledger and a partner's copy of it say to each other, and its bytes; and the greeting before.
 
-A frame is `b"PHL1" | kind (1 byte) | header length (4 bytes, little-endian) | header | payload | check`, as in
-`learn.messages`: canonical JSON, lines of a ledger, 16 bytes of BLAKE2b over all before. A frame is read only if it is
-byte for byte what would be written for what it says. The check finds damage; signatures are in the lines, and who sent
-a frame is for the engine's TLS to say.
+Frames (`base.frames`) under `b"PHL1"`; the payload is lines of a ledger. A frame is read only if it is byte for byte
+what would be written for what it says. Signatures are in the lines.
 """
 
-import hashlib
-import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from pharmonia.base.canonical import Json, canonical_json
+from pharmonia.base.canonical import Json
 from pharmonia.base.errors import EventError, LedgerError, MessageError, TermsError
+from pharmonia.base.frames import FrameFormat, header_text, header_whole
 from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
 from pharmonia.governance.documents import require_digest, require_id, require_text
 from pharmonia.governance.ledger import MAX_LINE_BYTES, Entry, decode_entry, read_time, require_time, write_time
@@ -27,8 +23,6 @@ MAX_HEADER_BYTES = 4096
 MAX_PAYLOAD_BYTES = 4 * MAX_LINE_BYTES
 MAX_ENTRIES = 1024  # of one frame
 MAX_VERSION = 40  # characters of a package's version
-CHECK_BYTES = 16
-_PREFIX = struct.Struct("<4sBI")
 
 
 class Kind(IntEnum):
@@ -44,6 +38,9 @@ class Kind(IntEnum):
     KEEP = 8
     OPEN = 9
     OPENING = 10
+
+
+_FORMAT = FrameFormat(magic=MAGIC, kinds=Kind, max_header_bytes=MAX_HEADER_BYTES, max_payload_bytes=MAX_PAYLOAD_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +182,7 @@ Message = Hello | Greeting | Where | CopyState | Take | Cosign | Cosigned | Keep
 
 def is_ledger_frame(frame: bytes) -> bool:
     """Whether these bytes start like a frame of this module."""
-    return frame[: len(MAGIC)] == MAGIC
+    return _FORMAT.is_of(frame)
 
 
 def encode(message: Message) -> bytes:
@@ -207,7 +204,7 @@ def encode(message: Message) -> bytes:
             kind = _KINDS[type(message)]
         case Cosign() | Cosigned() | Keep():
             kind, lines = _KINDS[type(message)], [message.signed.to_line()]
-    return _frame(kind, header, lines)
+    return _FORMAT.pack(kind, header, b"\n".join(lines))
 
 
 def decode(frame: bytes) -> Message:
@@ -216,9 +213,10 @@ def decode(frame: bytes) -> Message:
     Raises:
         MessageError: Truncated, oversized, of another kind, or not byte for byte what would be written.
     """
-    kind, header, payload = _unframe(frame)
+    parts = _FORMAT.unpack(frame)
+    kind = parts.kind
     try:
-        message = _message(kind, header, payload.split(b"\n") if payload else [])
+        message = _message(kind, parts.header, parts.payload.tobytes().split(b"\n") if parts.payload else [])
     except (KeyError, TypeError, ValueError, LedgerError, EventError, TermsError) as error:
         raise MessageError(f"a {kind.name.lower()} frame that nobody sends: {error}") from error
     if encode(message) != frame:
@@ -232,10 +230,12 @@ def _message(kind: Kind, header: dict[str, Json], lines: Sequence[bytes]) -> Mes
         case Kind.GREETING:
             message = _greeting(header)
         case Kind.STATE:
-            root = None if header["root"] is None else _text(header, "root")
-            message = CopyState(size=_whole(header, "size"), root=root, n_checkpoints=_whole(header, "checkpoints"))
+            root = None if header["root"] is None else header_text(header, "root")
+            message = CopyState(
+                size=header_whole(header, "size"), root=root, n_checkpoints=header_whole(header, "checkpoints")
+            )
         case Kind.TAKE:
-            message = Take(start=_whole(header, "start"), entries=tuple(decode_entry(line) for line in lines))
+            message = Take(start=header_whole(header, "start"), entries=tuple(decode_entry(line) for line in lines))
         case Kind.OPENING:
             message = Opening(entry=decode_entry(lines[0]) if lines else None)
         case Kind.COSIGN | Kind.COSIGNED | Kind.KEEP:
@@ -267,29 +267,15 @@ def _greeting_json(greeting: Greeting) -> Json:
 
 def _greeting(header: dict[str, Json]) -> Greeting:
     return Greeting(
-        partner=_text(header, "partner"),
-        version=_text(header, "version"),
-        code=CodeIdentity(package=_text(header, "package"), environment=_text(header, "environment")),
-        agreement_version=_whole(header, "agreement_version"),
-        agreement=_text(header, "agreement"),
-        plan=_text(header, "plan"),
-        recipe=_text(header, "recipe"),
-        at=read_time(_text(header, "at")),
+        partner=header_text(header, "partner"),
+        version=header_text(header, "version"),
+        code=CodeIdentity(package=header_text(header, "package"), environment=header_text(header, "environment")),
+        agreement_version=header_whole(header, "agreement_version"),
+        agreement=header_text(header, "agreement"),
+        plan=header_text(header, "plan"),
+        recipe=header_text(header, "recipe"),
+        at=read_time(header_text(header, "at")),
     )
-
-
-def _text(header: dict[str, Json], name: str) -> str:
-    value = header[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is no text")
-    return value
-
-
-def _whole(header: dict[str, Json], name: str) -> int:
-    value = header[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is no whole number")
-    return value
 
 
 def _require_digest(text: str) -> None:
@@ -297,35 +283,3 @@ def _require_digest(text: str) -> None:
         require_digest(text, "a root")
     except TermsError as error:
         raise MessageError(str(error)) from error
-
-
-def _frame(kind: Kind, header: Json, lines: Sequence[bytes]) -> bytes:
-    text = canonical_json(header)
-    frame = _PREFIX.pack(MAGIC, kind, len(text)) + text + b"\n".join(lines)
-    return frame + _check(frame)
-
-
-def _check(frame: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(frame, digest_size=CHECK_BYTES).digest()
-
-
-def _unframe(frame: bytes) -> tuple[Kind, dict[str, Json], bytes]:
-    end = len(frame) - CHECK_BYTES
-    most = _PREFIX.size + MAX_HEADER_BYTES + MAX_PAYLOAD_BYTES
-    if not _PREFIX.size <= end <= most:
-        raise MessageError(f"a ledger's frame of {len(frame)} bytes is truncated or oversized")
-    magic, number, length = _PREFIX.unpack_from(frame)
-    if magic != MAGIC or number not in set(Kind):
-        raise MessageError(f"expected a frame of version {MAGIC!r} and a known kind, got {magic!r} and {number}")
-    start = _PREFIX.size + length
-    if length > MAX_HEADER_BYTES or start > end:
-        raise MessageError(f"a {Kind(number).name.lower()} frame of {len(frame)} bytes is truncated or oversized")
-    if frame[end:] != _check(memoryview(frame)[:end]):
-        raise MessageError(f"a {Kind(number).name.lower()} frame's check does not match: it is damaged or truncated")
-    try:
-        header = json.loads(frame[_PREFIX.size : start].decode())
-    except (ValueError, RecursionError) as error:
-        raise MessageError("a frame's header is not JSON") from error
-    if not isinstance(header, dict):
-        raise MessageError("a frame's header is not a JSON object")
-    return Kind(number), header, frame[start:end]
