@@ -25,7 +25,7 @@ from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.bench.sites import partner_share
 from pharmonia.cli.operations import Trial, read_trial
 from pharmonia.cli.training import settings_of
-from pharmonia.engines.nvflare.federation_state import processes_in, read_state
+from pharmonia.engines.nvflare.federation_state import is_alive, processes_in, read_state
 from pharmonia.governance.events import Event, Failed, RoundAggregated, RoundOpened
 from pharmonia.governance.ledger import decode_entry
 from pharmonia.learn.settings import Aggregation
@@ -113,7 +113,7 @@ class Place:
         return sum(isinstance(event, RoundAggregated) for event in self.events(self.ledger))
 
     def workers(self, member: str) -> list[psutil.Process]:
-        return processes_in(self.trial.kit(member) / ("server" if member == "coordinator" else "site"))
+        return left_of(self.folder, member)
 
     def service(self, member: str) -> psutil.Process:
         state = read_state(self.folder / member)
@@ -131,6 +131,10 @@ def until(what: str, is_so: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not within {WITHIN_S:g} s: {what}")
         time.sleep(0.1)
+
+
+def left_of(folder: Path, member: str) -> list[psutil.Process]:
+    return processes_in(folder / member / "kit" / ("server" if member == "coordinator" else "site"))
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -157,8 +161,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         until("a round after a partner was killed", lambda: place.n_rounds() > n_rounds)
         service, server = place.service("coordinator"), place.workers("coordinator")
         service.kill()
-        _, left = psutil.wait_procs([service, *server], timeout=15)
-        assert not left
+        until("the end of the coordinator's processes", lambda: not any(map(is_alive, [service, *server])))
         again = place.do("up", str(place.folder), "--wait")
         assert again.code == 0, again.err
         yield place
@@ -305,3 +308,8 @@ def test_ctrl_c_ends_everything_and_leaves_what_goes_on(done: Place, tmp_path: P
     left = [one for one in psutil.process_iter(["cmdline"]) if any(str(folder) in w for w in one.info["cmdline"] or ())]
     assert not left
     assert json.loads(done.do("status", str(folder), "--json").out)["run"]["n_rounds"] == 0
+    (folder / "partner-01" / "kit" / "site" / "startup" / "client.key").chmod(0o644)
+    failed = done.do("up", str(folder))
+    assert failed.code == 5
+    assert "the service of partner-01 ended with exit code 2" in " ".join(failed.err.split())
+    assert not [one for member in ("coordinator", "partner-01", "partner-02") if (one := left_of(folder, member))]

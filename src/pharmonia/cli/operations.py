@@ -204,8 +204,8 @@ def standing(trial: Trial) -> "tuple[MemberStatus, ...]":
     return tuple(member_status(trial.place(member), trial.kit(member)) for member in trial.members)
 
 
-def launch(trial: Trial, member: str) -> None:
-    """Start a member's service, apart from this terminal; what it says goes into its folder.
+def launch(trial: Trial, member: str) -> "subprocess.Popen[bytes]":
+    """A member's service, started apart from this terminal; what it says goes into its folder.
 
     Raises:
         InputError: It cannot be started.
@@ -217,7 +217,7 @@ def launch(trial: Trial, member: str) -> None:
     command = [sys.executable, "-c", _MAIN, side, "start", str(place), "--kit", str(trial.kit(member))]
     try:
         with (place / LOG_FILE).open("ab") as log, (place / "service.err").open("ab") as console:
-            subprocess.Popen(  # noqa: S603 - our own interpreter and command
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and command
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=console, start_new_session=True
             )
     except OSError as error:

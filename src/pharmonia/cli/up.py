@@ -1,6 +1,7 @@
 """`pharmonia up`, `status`, `logs`, `down`: a federation of real processes on this machine, with mutual TLS."""
 
 import json
+import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -136,9 +137,8 @@ def _start(trial: Trial, *, wait: bool) -> None:
     console = Console(stderr=True)
     with serving(trial.folder):
         try:
-            _launch_missing(trial)
-            _await(trial, console, wait=wait)
-        except KeyboardInterrupt:
+            _await(trial, _launch_missing(trial), console, wait=wait)
+        except (KeyboardInterrupt, EngineError):  # nothing half started is left
             end_all(trial)
             raise
     typer.echo(f"server and {len(trial.partners)} partners, each in its folder under {trial.folder}")
@@ -147,24 +147,30 @@ def _start(trial: Trial, *, wait: bool) -> None:
     typer.echo(f"end all of it: pharmonia down {trial.folder}")
 
 
-def _launch_missing(trial: Trial) -> None:
-    """Start the services that do not live."""
+def _launch_missing(trial: Trial) -> "dict[str, subprocess.Popen[bytes]]":
+    """The services that did not live, started."""
     alive = {one.partner for one in standing(trial) if one.pid}
     if not alive:
         end_all(trial)  # what a killed service left
         require_port(trial, datetime.now(UTC))
-    for member in trial.members:
-        if member not in alive:
-            launch(trial, member)
+    return {member: launch(trial, member) for member in trial.members if member not in alive}
 
 
-def _await(trial: Trial, console: Console, *, wait: bool) -> None:
+def _require_alive(trial: Trial, launched: "dict[str, subprocess.Popen[bytes]]") -> None:
+    for member, service in launched.items():
+        if service.poll() is not None:
+            last = _lines_from(trial.place(member) / "service.err", 0)[-1:]
+            said = b"".join(last).decode(errors="replace").strip() or "it said nothing"
+            raise EngineError(f"the service of {member} ended with exit code {service.returncode}: {said}")
+
+
+def _await(trial: Trial, launched: "dict[str, subprocess.Popen[bytes]]", console: Console, *, wait: bool) -> None:
     """Until the run has begun, or ended.
 
     Raises:
         UnreachableError: The run has not begun in time.
         RefusedError: It was refused.
-        EngineError: It failed too often, or the coordinator's service ended.
+        EngineError: It failed too often, or a service ended.
     """
     from pharmonia.engines.nvflare.federation_state import Phase, read_state  # noqa: PLC0415
 
@@ -172,6 +178,7 @@ def _await(trial: Trial, console: Console, *, wait: bool) -> None:
     until = time.monotonic() + _BEGIN_S
     while True:
         time.sleep(_POLL_S)
+        _require_alive(trial, launched)
         state = read_state(place)
         is_alive = state is not None and state.process() is not None
         phase = state.phase if state is not None and (is_alive or time.monotonic() > until) else Phase.STARTING

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 from pharmonia.base.errors import InputError, ServiceBusyError, StoreError
 from pharmonia.run.files import write_whole
 
+_LOOK_S = 0.05
 STATE_FILE, LOCK_FILE, LOG_FILE = "service.json", "service.lock", "service.log"
 
 
@@ -138,11 +140,27 @@ def end_processes(processes: list[psutil.Process], patience_s: float) -> None:
     for process in processes:
         with _gone_is_fine():
             process.terminate()
-    _, left = psutil.wait_procs(processes, timeout=patience_s)
+    left = _outlasting(processes, patience_s)
     for process in left:
         with _gone_is_fine():
             process.kill()
-    psutil.wait_procs(left, timeout=10.0)
+    _outlasting(left, 10.0)
+
+
+def _outlasting(processes: list[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Those that live still after that time; one that only waits for its parent to ask how it ended does not."""
+    until = time.monotonic() + patience_s
+    while (left := [one for one in processes if is_alive(one)]) and time.monotonic() < until:
+        time.sleep(_LOOK_S)
+    return left
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process lives."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
