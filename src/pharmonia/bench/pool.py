@@ -8,14 +8,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
+from typing import TypeVar
 
 from pharmonia.base.errors import EngineError
 from pharmonia.bench.arms import Job, JobResult, StorePlace
 from pharmonia.run.records import Performance, RoundRecord
 
 _POLL_S = 0.2
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,35 @@ def run_jobs(
     on_event: OnEvent,
     on_result: Callable[[int, JobResult], None],
 ) -> None:
-    """Run the jobs, the first in the sequence first; results arrive as they are done.
+    """Run the jobs of a comparison or battery, the first in the sequence first; as `side_by_side`."""
+    work = partial(_do, place=place, performance=performance, now=now)
+    side_by_side(jobs, work, n_workers=n_workers, on_event=on_event, on_result=on_result)
+
+
+def _do(
+    job: Job, on_round: Callable[[RoundRecord], None], *, place: StorePlace, performance: Performance, now: datetime
+) -> JobResult:
+    from pharmonia.bench.training import run_job  # noqa: PLC0415 - PyTorch is for workers only
+
+    return run_job(job, place, performance, now, on_round)
+
+
+def side_by_side(
+    jobs: Sequence[JobT],
+    work: Callable[[JobT, Callable[[RoundRecord], None]], ResultT],
+    *,
+    n_workers: int,
+    on_event: OnEvent,
+    on_result: Callable[[int, ResultT], None],
+) -> None:
+    """Do the jobs, the first in the sequence first; results arrive as they are done.
+
+    Args:
+        jobs: What to do.
+        work: Does one in a worker, and tells each finished round; a function of a module, or a partial of one.
+        n_workers: Processes.
+        on_event: Told each finished round.
+        on_result: Told the index of each finished job, and what came of it.
 
     Raises:
         EngineError: A worker process died.
@@ -57,7 +89,7 @@ def run_jobs(
     events: Queue[RoundDone] = context.Queue()
     stop = context.Event()
     with ProcessPoolExecutor(n_workers, context, _start_worker, (events, stop)) as executor:
-        pending = {executor.submit(_work, index, job, place, performance, now): index for index, job in enumerate(jobs)}
+        pending = {executor.submit(_work, index, job, work): index for index, job in enumerate(jobs)}
         try:
             while pending:
                 done, _ = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
@@ -70,7 +102,7 @@ def run_jobs(
             raise
 
 
-def _result(future: Future[JobResult]) -> JobResult:
+def _result(future: Future[ResultT]) -> ResultT:
     try:
         return future.result()
     except BrokenProcessPool as error:
@@ -97,13 +129,11 @@ def _start_worker(events: "Queue[RoundDone]", stop: Event) -> None:
     use_one_thread()
 
 
-def _work(index: int, job: Job, place: StorePlace, performance: Performance, now: datetime) -> JobResult:
-    from pharmonia.bench.training import run_job  # noqa: PLC0415 - PyTorch is for workers only
-
+def _work(index: int, job: JobT, work: Callable[[JobT, Callable[[RoundRecord], None]], ResultT]) -> ResultT:
     def on_round(record: RoundRecord) -> None:
         parent = multiprocessing.parent_process()
         if _stop.is_set() or parent is None or not parent.is_alive():
             raise _StoppedError
         _events.put(RoundDone(job=index, record=record))
 
-    return run_job(job, place, performance, now, on_round)
+    return work(job, on_round)

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import numpy.typing as npt
 
 from pharmonia import __version__
 from pharmonia.bench.compare import BOOTSTRAP_STREAM
+from pharmonia.bench.pool import RoundDone, side_by_side
 from pharmonia.bench.progress import Progress
 from pharmonia.bench.qsar_arms import QsarJob, QsarResult, SharedTasks, run_id_of, share_out
-from pharmonia.bench.qsar_pool import RoundDone, run_jobs
 from pharmonia.bench.qsar_settings import QsarSettings
 from pharmonia.bench.qsar_world import prepare_world
 from pharmonia.bench.workplace import Workplace
@@ -35,6 +36,7 @@ from pharmonia.evaluate.qsar_scores import score
 from pharmonia.run.cache import describe
 from pharmonia.run.fetch import Progress as Steps
 from pharmonia.run.files import write_whole
+from pharmonia.run.records import RoundRecord
 
 FEDERATED_FILE, KEY_FILE = "federated.json", "simulation.key"
 AUXILIARY = "auxiliary: it helps training only"
@@ -77,10 +79,18 @@ def compare_tasks(
         results[jobs[index]] = result
         tracker.finished(index)
 
-    run_jobs(jobs, workplace, now=now, on_event=tracker.round_done, on_result=keep)
+    n_workers = min(workplace.n_workers, len(jobs))
+    work = partial(_do, workplace=workplace, now=now)
+    side_by_side(jobs, work, n_workers=n_workers, on_event=tracker.round_done, on_result=keep)
     seeds = [score(_outcome(settings, seed, results)) for seed in settings.seeds]
     description = _describe(settings, results, command=command, now=now)
     return build_qsar_report(seeds, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
+
+
+def _do(job: QsarJob, on_round: Callable[[RoundRecord], None], *, workplace: Workplace, now: datetime) -> QsarResult:
+    from pharmonia.bench.qsar_training import run_job  # noqa: PLC0415 - PyTorch is for workers only
+
+    return run_job(job, workplace.place, workplace.performance, now, on_round)
 
 
 def write_federated_runs(settings: QsarSettings, workplace: Workplace, folder: Path) -> None:
