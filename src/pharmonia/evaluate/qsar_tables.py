@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 from pharmonia.evaluate.perfection import TaskGains
-from pharmonia.evaluate.qsar import TaskMetric
+from pharmonia.evaluate.qsar import QsarArm, TaskMetric
 from pharmonia.evaluate.qsar_gain import ArmGain
 from pharmonia.evaluate.qsar_report import GroupGain, KindReport, QsarReport
 from pharmonia.evaluate.report_text import Rows
@@ -45,7 +45,8 @@ def group_table(kind: KindReport, groups: tuple[GroupGain, ...], name: str) -> R
         name, "tasks", f"{kind.metric.label} alone", "federated", "nearer to perfection than alone",
         "p", "difference from alone", f"difference from {kind.best}",
     )  # fmt: skip
-    return [
+    n_columns = len(header) - (kind.best is QsarArm.ALONE)  # the last two would be the same
+    rows = [
         header,
         *(
             (
@@ -62,6 +63,7 @@ def group_table(kind: KindReport, groups: tuple[GroupGain, ...], name: str) -> R
             if group.n_tasks
         ),
     ]
+    return [row[:n_columns] for row in rows]
 
 
 def amount_table(kind: KindReport) -> Rows:

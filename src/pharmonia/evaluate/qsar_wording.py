@@ -100,8 +100,8 @@ def qsar_limits(report: QsarReport) -> tuple[str, ...]:
         "The round is chosen, and the conformal predictors are calibrated, on the same validation fold, which flatters "
         "validity a little and all arms alike.",
         "The gain over the best alternative takes the arm that is best on these test compounds, which favours it.",
-        "A relative gain in proximity to perfection weighs tasks near perfection heavily; the plain difference stands "
-        "beside it.",
+        "A relative gain in proximity to perfection weighs tasks near perfection heavily, and a task that only the "
+        "base has perfect has none; the plain difference, which every task has, stands beside it.",
     ]
     if any(kind.n_assays < 10 for kind in report.kinds):
         lines.append("With fewer than ten assays, resampling assays says little; look at the interval over seeds.")
