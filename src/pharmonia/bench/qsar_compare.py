@@ -36,6 +36,7 @@ from pharmonia.evaluate.qsar_scores import score
 from pharmonia.run.cache import describe
 from pharmonia.run.fetch import Progress as Steps
 from pharmonia.run.files import write_whole
+from pharmonia.run.prepare_key import write_preparation_key
 from pharmonia.run.records import RoundRecord
 
 FEDERATED_FILE, KEY_FILE = "federated.json", "simulation.key"
@@ -105,8 +106,8 @@ def write_federated_runs(settings: QsarSettings, workplace: Workplace, folder: P
     runs = {str(job.seed): store.folder(run_id_of(job)) for job in _jobs(settings) if job.arm is QsarArm.FEDERATED}
     named = {seed: os.path.relpath(home, folder) for seed, home in runs.items()}
     write_whole(folder / FEDERATED_FILE, (json.dumps(named, indent=1) + "\n").encode())
-    write_whole(folder / KEY_FILE, f"pharmonia preparation key\n{SIMULATION_KEY.secret.hex()}\n".encode())
-    (folder / KEY_FILE).chmod(0o600)
+    if not (folder / KEY_FILE).exists():
+        write_preparation_key(folder / KEY_FILE, SIMULATION_KEY)
 
 
 def _jobs(settings: QsarSettings) -> list[QsarJob]:

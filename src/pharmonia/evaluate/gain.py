@@ -200,7 +200,7 @@ def _comparison(partner: str | None, rows: TestRows, samples: Samples, outcomes:
         gain_over_ensemble=over_ensemble,
         gain_of_pooling=of_pooling,
         gap_closed=_gap_closed(best, mse[:, _FEDERATED], mse[:, _POOLED]),
-        gain_over_seeds=_over_seeds(gains[0][:, 0]),
+        gain_over_seeds=over_seeds(gains[0][:, 0]),
         verdict=_verdict(gain, int(n_rows)),
     )
 
@@ -269,7 +269,7 @@ def _gap_closed(best: Samples, federated: Samples, pooled: Samples) -> Figure:
     return _figure(share, "pooling does not clearly beat the best alternative here")
 
 
-def _over_seeds(gains: Vector) -> Figure:
+def over_seeds(gains: Vector) -> Figure:
     """Mean of the seeds' gains with Student's t-interval, mean +- t_{0.975, S - 1} s / sqrt(S)."""
     if gains.size == 1:
         return Undefined(reason="one seed: nothing is known about other seeds")

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from pharmonia.base.arrays import Vector, frozen_copy
 from pharmonia.base.errors import MetricError
-from pharmonia.evaluate.gain import LEVEL, Estimate, Figure, Undefined
+from pharmonia.evaluate.gain import Figure, over_seeds
 from pharmonia.evaluate.perfection import TaskGains, proximity_gains, task_gains
 from pharmonia.evaluate.qsar import Kind, PartnerTask, QsarArm, TaskMetric
 from pharmonia.evaluate.qsar_scores import SeedScores
@@ -173,14 +172,3 @@ def gain_of(
 def _mean(values: Vector) -> float:
     there = values[np.isfinite(values)]
     return float(there.mean()) if there.size else float("nan")
-
-
-def over_seeds(gains: Vector) -> Figure:
-    """Mean of the seeds' gains with Student's t-interval, mean +- t_{0.975, S - 1} s / sqrt(S)."""
-    if gains.size == 1:
-        return Undefined(reason="one seed: nothing is known about other seeds")
-    if not np.isfinite(gains).all():
-        return Undefined(reason="the gain is undefined under some seed")
-    margin = stats.t.ppf((1 + LEVEL) / 2, gains.size - 1) * gains.std(ddof=1) / np.sqrt(gains.size)
-    mean = float(gains.mean())
-    return Estimate(value=mean, low=mean - float(margin), high=mean + float(margin))

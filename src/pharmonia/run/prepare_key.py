@@ -17,6 +17,16 @@ def create_preparation_key(path: Path) -> PreparationKey:
         KeyFileError: The file exists, or cannot be written.
     """
     key = PreparationKey.generate()
+    write_preparation_key(path, key)
+    return key
+
+
+def write_preparation_key(path: Path, key: PreparationKey) -> None:
+    """Write a key that is known already.
+
+    Raises:
+        KeyFileError: The file exists, or cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -28,7 +38,6 @@ def create_preparation_key(path: Path) -> PreparationKey:
         raise KeyFileError(f"{path} exists; a key file is never overwritten, choose another name") from error
     except OSError as error:
         raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
-    return key
 
 
 def read_preparation_key(path: Path) -> PreparationKey:
