@@ -3,23 +3,26 @@
 import errno
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable  # type: ignore[import-untyped]
 from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
+from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
 
 from governance_cases import OWNERS
 from pharmonia.base.errors import DiskFullError, EngineError, InputError, UnreachableError
+from pharmonia.engines.nvflare import controller
 from pharmonia.engines.nvflare.controller import LOST_FILE, PushLink
 from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.service_coordinator import Ending, Verdict
-from pharmonia.engines.nvflare.wire import Reply, Request, Task
+from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task
 from pharmonia.governance.events import Failed, FailureCode
 from pharmonia.nn.choices import Model
 from pharmonia.run.files import cannot_write, write_whole
@@ -210,19 +213,54 @@ def test_a_job_whose_server_is_gone_is_forgotten(original: Consortium, tmp_path:
 # A job that is ended while it waits for an answer
 
 
-def link(folder: Path, signal: Signal) -> PushLink:
-    engine = SimpleNamespace(get_cell=lambda: SimpleNamespace(core_cell=object()))
-    return PushLink(cast("object", engine), signal, folder)
+class Cell:
+    """Carries hellos to a job that has nothing to do; an answer to anything else was lost."""
+
+    def __init__(self) -> None:
+        self.never = threading.Event()
+        self.n_hellos = 0
+
+    def send_request(self, *, request: Message, **_: object) -> Message:
+        if request.payload.get_header(ReservedHeaderKey.TASK_NAME) != Task.HELLO:
+            self.never.wait()
+        self.n_hellos += 1
+        return Message(payload=Shareable(dict(Reply(form=Form.FRAME, body=b"").fields())))
+
+
+def link(folder: Path, signal: Signal, cell: Cell) -> PushLink:
+    context = SimpleNamespace(get_all_public_props=dict, get_job_id=lambda: "job")
+    engine = SimpleNamespace(
+        get_cell=lambda: SimpleNamespace(core_cell=cell),
+        get_client_from_name=lambda name: SimpleNamespace(get_fqcn=lambda: name),
+        new_context=lambda: nullcontext(context),
+    )
+    return PushLink(engine, signal, folder)
+
+
+FRAME = Request(run=RUN, number=1, start=0, length=0, part=b"")
 
 
 @pytest.mark.parametrize(("gone", "kind"), [("", EngineError), ("partner-02", UnreachableError)])
-def test_a_job_that_was_ended_says_why(tmp_path: Path, gone: str, kind: type[EngineError]) -> None:
+def test_a_job_that_is_ended_while_it_waits_says_why(tmp_path: Path, gone: str, kind: type[EngineError]) -> None:
     if gone:
         (tmp_path / LOST_FILE).write_text(gone)
-    signal = Signal()
-    signal.trigger("ended")
-    request = Request(run=RUN, number=1, start=0, length=0, part=b"")
+    signal, cell = Signal(), Cell()
+    ending = threading.Timer(0.2, signal.trigger, ["ended"])
+    ending.start()
     with pytest.raises(kind) as caught:
-        link(tmp_path, signal).ask("partner-01", Task.FRAME, request, 1.0)
+        link(tmp_path, signal, cell).ask("partner-01", Task.FRAME, FRAME, 600.0)
+    cell.never.set()
     assert type(caught.value) is kind
     assert gone in str(caught.value)
+
+
+def test_an_answer_that_was_lost_is_not_waited_for_until_the_time_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "_LOOK_S", 0.01)
+    monkeypatch.setattr(controller, "_IDLE_LOOK_S", 0.05)
+    cell = Cell()
+    with pytest.raises(UnreachableError, match="partner-01: is idle"):
+        link(tmp_path, Signal(), cell).ask("partner-01", Task.FRAME, FRAME, 600.0)
+    cell.never.set()
+    assert cell.n_hellos == 3

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from abc import abstractmethod
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +22,13 @@ from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
 
 from pharmonia.base.errors import EngineError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
-from pharmonia.engines.nvflare.wire import Reply, Request, Task
+from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task
 
 COORDINATOR_FOLDER = "PHARMONIA_COORDINATOR"  # environment variable of the server's own service
 FAILED_FILE = "failed.txt"
 LOST_FILE = "lost.txt"  # names of partners; written by whoever ends the job because their processes are gone
 _LOOK_S = 0.5  # between two looks whether the job was ended
+_IDLE_LOOK_S, _IDLE_LOOKS = 10.0, 3  # the last part of an answer may be under way for so long
 
 
 class PushLink:
@@ -46,8 +48,39 @@ class PushLink:
         self._cell = cell
 
     def ask(self, partner: str, task: Task, request: Request, timeout_s: float) -> Reply:
-        """The site's reply; raises as `Link.ask`."""
+        """The site's reply; raises as `Link.ask`.
+
+        NVFlare's own wait for it takes no notice of the end of the job, nor of a connection that broke and was made
+        anew, with which an answer under way is lost: whoever waits long asks whether the site is at work at all.
+        """
         self._require_job()
+        answers = self._sent(partner, task, request, timeout_s)
+        n_idle, look_at = 0, time.monotonic() + _IDLE_LOOK_S
+        while True:
+            try:
+                answer = answers.get(timeout=_LOOK_S)
+            except Empty:
+                self._require_job()
+                if task is not Task.HELLO and time.monotonic() >= look_at:
+                    n_idle = n_idle + 1 if self._is_idle(partner, request.run) else 0
+                    look_at = time.monotonic() + _IDLE_LOOK_S
+                if n_idle >= _IDLE_LOOKS:
+                    raise UnreachableError(f"{partner}: is idle, but no answer came: one was lost on the way") from None
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            return _reply_in(answer, partner, task, timeout_s)
+
+    def _is_idle(self, partner: str, run: str) -> bool:
+        """Whether a site's job can be reached and works on nothing."""
+        hello = Request(run=run, number=0, start=0, length=0, part=b"")
+        try:
+            return self.ask(partner, Task.HELLO, hello, _IDLE_LOOK_S).form is Form.FRAME
+        except UnreachableError:
+            return False
+
+    def _sent(self, partner: str, task: Task, request: Request, timeout_s: float) -> "SimpleQueue[Message | Exception]":
+        """Where the answer to a request will be put that has been sent."""
         client = self._engine.get_client_from_name(partner)
         if client is None:
             raise UnreachableError(f"{partner}: is not connected")
@@ -58,11 +91,6 @@ class PushLink:
         with self._engine.new_context() as context:
             shareable.set_peer_props(context.get_all_public_props())
             target = FQCN.join([client.get_fqcn(), str(context.get_job_id())])
-        answer = self._sent(target, Message(payload=shareable), timeout_s)
-        return _reply_in(answer, partner, task, timeout_s)
-
-    def _sent(self, target: str, message: Message, timeout_s: float) -> Message:
-        """The answer to a message; NVFlare's own wait for one takes no notice of the end of the job."""
         answers: SimpleQueue[Message | Exception] = SimpleQueue()
 
         def send() -> None:
@@ -71,25 +99,17 @@ class PushLink:
                     channel=CellChannel.AUX_COMMUNICATION,
                     topic=ReservedTopic.DO_TASK,
                     target=target,
-                    request=message,
+                    request=Message(payload=shareable),
                     timeout=timeout_s,
                     optional=True,
                 )
-            except Exception as error:  # noqa: BLE001 - raised below, in the thread that waits
+            except Exception as error:  # noqa: BLE001 - raised in the thread that waits
                 answers.put(error)
             else:
                 answers.put(answer)
 
         threading.Thread(target=send, name="push", daemon=True).start()
-        while True:
-            try:
-                answer = answers.get(timeout=_LOOK_S)
-            except Empty:
-                self._require_job()
-                continue
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+        return answers
 
     def _require_job(self) -> None:
         """Says why the job was ended, if it was."""
