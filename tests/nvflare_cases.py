@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from nvflare.apis.fl_constant import ReservedTopic  # type: ignore[import-untyped]
-from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
-from nvflare.apis.shareable import ReservedHeaderKey, Shareable  # type: ignore[import-untyped]
-from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
-from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey  # type: ignore[import-untyped]
-from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
+from nvflare.apis.fl_constant import ReservedTopic
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
+from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
+from nvflare.fuel.f3.message import Message
 
 from pharmonia.base.errors import PharmoniaError, StoreError
 from pharmonia.bench.planned import RING_DEGREE, n_colluders

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
-from nvflare.fuel.flare_api.api_spec import NoConnection  # type: ignore[import-untyped]
-from nvflare.fuel.flare_api.flare_api import Session, new_secure_session  # type: ignore[import-untyped]
+from nvflare.fuel.flare_api.api_spec import NoConnection
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 
 from deploy_cases import ENGINE, make_authority, make_folder, without_cygnus
 from governance_cases import NOW

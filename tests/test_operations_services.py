@@ -8,7 +8,7 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

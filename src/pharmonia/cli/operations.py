@@ -17,7 +17,7 @@ from pharmonia.base.canonical import Json
 from pharmonia.base.errors import InputError, OptionError
 
 if TYPE_CHECKING:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     from pharmonia.bench.settings import ComparisonSettings
     from pharmonia.engines.nvflare.service_status import MemberStatus

@@ -23,7 +23,7 @@ def check_party(folder: Path, kit: Path) -> "Preflight":
         PharmoniaError: There is no such folder or kit at all.
     """
     require_extra()
-    import psutil  # type: ignore[import-untyped] # noqa: PLC0415
+    import psutil  # noqa: PLC0415
 
     from pharmonia.deploy.folder import read_manifest  # noqa: PLC0415
     from pharmonia.run.preflight import Preflight, look  # noqa: PLC0415
@@ -48,7 +48,7 @@ def check_coordinator(folder: Path, kit: Path) -> "Preflight":
         PharmoniaError: There is no such folder or kit at all.
     """
     require_extra()
-    import psutil  # type: ignore[import-untyped] # noqa: PLC0415
+    import psutil  # noqa: PLC0415
 
     from pharmonia.run.preflight import FILE, Preflight, read_preflight  # noqa: PLC0415
     from pharmonia.run.preflight_seat import seat_preflight  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from pharmonia.engines.nvflare.controller import CoordinatorController
 from pharmonia.engines.nvflare.engine import NvflareEngine

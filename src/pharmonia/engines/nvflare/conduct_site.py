@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nvflare.apis.event_type import EventType  # type: ignore[import-untyped]
-from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_context import FLContext
 
 from pharmonia.engines.nvflare.executor import PartyExecutor
 from pharmonia.run.documents import read_plan

@@ -8,17 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from nvflare.apis.client import Client  # type: ignore[import-untyped]
-from nvflare.apis.fl_constant import ReservedTopic  # type: ignore[import-untyped]
-from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
-from nvflare.apis.impl.controller import Controller  # type: ignore[import-untyped]
-from nvflare.apis.server_engine_spec import ServerEngineSpec  # type: ignore[import-untyped]
-from nvflare.apis.shareable import ReservedHeaderKey, ReturnCode, Shareable  # type: ignore[import-untyped]
-from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
-from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey  # type: ignore[import-untyped]
+from nvflare.apis.client import Client
+from nvflare.apis.fl_constant import ReservedTopic
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.impl.controller import Controller
+from nvflare.apis.server_engine_spec import ServerEngineSpec
+from nvflare.apis.shareable import ReservedHeaderKey, ReturnCode, Shareable
+from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
 from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellCode
-from nvflare.fuel.f3.cellnet.fqcn import FQCN  # type: ignore[import-untyped]
-from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
+from nvflare.fuel.f3.cellnet.fqcn import FQCN
+from nvflare.fuel.f3.message import Message
 
 from pharmonia.base.errors import EngineError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine

@@ -8,15 +8,15 @@ import os
 from abc import abstractmethod
 from pathlib import Path
 
-from nvflare.apis.event_type import EventType  # type: ignore[import-untyped]
-from nvflare.apis.executor import Executor  # type: ignore[import-untyped]
-from nvflare.apis.fl_context import FLContext  # type: ignore[import-untyped]
-from nvflare.apis.shareable import Shareable  # type: ignore[import-untyped]
-from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode  # type: ignore[import-untyped]
-from nvflare.fuel.f3.cellnet.fqcn import FQCN  # type: ignore[import-untyped]
-from nvflare.fuel.f3.cellnet.utils import make_reply  # type: ignore[import-untyped]
-from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
+from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.cellnet.fqcn import FQCN
+from nvflare.fuel.f3.cellnet.utils import make_reply
+from nvflare.fuel.f3.message import Message
 
 from pharmonia.base.errors import EngineError, MessageError, OptionError, UnreachableError
 from pharmonia.engines.nvflare.desk import Desk, Question

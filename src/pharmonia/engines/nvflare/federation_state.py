@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from pharmonia.base.errors import InputError, ServiceBusyError, StoreError
 from pharmonia.run.files import write_whole

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-import psutil  # type: ignore[import-untyped]
-from nvflare.fuel.flare_api.api_spec import JobNotFound, NoConnection  # type: ignore[import-untyped]
-from nvflare.fuel.flare_api.flare_api import Session, new_secure_session  # type: ignore[import-untyped]
-from nvflare.lighter.entity import participant_from_dict  # type: ignore[import-untyped]
-from nvflare.lighter.impl.cert import CertBuilder  # type: ignore[import-untyped]
-from nvflare.lighter.impl.static_file import StaticFileBuilder  # type: ignore[import-untyped]
-from nvflare.lighter.impl.workspace import WorkspaceBuilder  # type: ignore[import-untyped]
-from nvflare.lighter.provisioner import Provisioner  # type: ignore[import-untyped]
-from nvflare.lighter.spec import Project  # type: ignore[import-untyped]
+import psutil
+from nvflare.fuel.flare_api.api_spec import JobNotFound, NoConnection
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+from nvflare.lighter.entity import participant_from_dict
+from nvflare.lighter.impl.cert import CertBuilder
+from nvflare.lighter.impl.static_file import StaticFileBuilder
+from nvflare.lighter.impl.workspace import WorkspaceBuilder
+from nvflare.lighter.provisioner import Provisioner
+from nvflare.lighter.spec import Project
 
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import EngineError, UnreachableError

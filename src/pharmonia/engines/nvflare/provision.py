@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nvflare.app_common.storages.filesystem_storage import FilesystemStorage  # type: ignore[import-untyped]
+from nvflare.app_common.storages.filesystem_storage import FilesystemStorage
 
 
 class WorkspaceStorage(FilesystemStorage):  # type: ignore[misc] # NVFlare has no types

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from pharmonia.base.errors import DiskFullError, EngineError
 from pharmonia.engines.nvflare.federation_state import READY, Phase, ServiceState, read_state, serving, write_state

@@ -6,8 +6,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from nvflare.fuel.flare_api import api_spec  # type: ignore[import-untyped]
-from nvflare.fuel.flare_api.flare_api import Session, new_secure_session  # type: ignore[import-untyped]
+from nvflare.fuel.flare_api import api_spec
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 
 from pharmonia.base.errors import UnreachableError
 from pharmonia.engines.nvflare.job import Job, write_job

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from pharmonia.base.errors import InputError
 from pharmonia.engines.nvflare.federation_state import Phase, ServiceState, processes_in, read_state

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from pharmonia.base.errors import EngineError, OptionError
 from pharmonia.engines.nvflare.federation_state import end_processes, processes_in
