@@ -1,15 +1,12 @@
 """Kits: the same bytes for the same approval, what is wrong with one said clearly, and joins that touch nobody else."""
 
-import configparser
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped] # comes with NVFlare; its types do not
 
 from deploy_cases import (
     ENGINE,
@@ -339,81 +336,3 @@ def test_everything_names_one_address(root: Path) -> None:
     assert (admin["host"], admin["port"]) == ("fl.dynamo.example", 8002)
     for file in (client["client"], there):
         assert mapping(file)["connection_security"] == "mtls"
-
-
-def test_the_compose_files_parse_and_open_one_port_at_the_server_only(root: Path) -> None:
-    for name, post in (("dynamo-coordinator", "server"), ("borealis-data-owner", "site")):
-        tree = mapping(yaml.safe_load((root / name / "compose.yaml").read_text(encoding="utf-8")))
-        assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", str(tree["name"]))
-        service = mapping(mapping(tree["services"])[post])
-        assert list(mapping(tree["services"])) == [post]
-        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
-        assert service.get("ports") == (["8002:8002"] if post == "server" else None)
-        assert service["command"] == ["sh", "/work/startup/start.sh"]
-        volumes = service["volumes"]
-        assert isinstance(volumes, list)
-        modes = {mapping(one)["target"]: mapping(one)["read_only"] for one in volumes}
-        assert modes == {"/work": False, "/work/startup": True, "/work/local": True, "/data": False}
-        assert all((root / name / str(mapping(one)["source"])).is_dir() for one in volumes[:3])
-
-
-def rendered(chart: Path, template: Path) -> dict[str, Json]:
-    """A template of ours as Helm would render it: it holds nothing but values as JSON."""
-    values = mapping(yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8")))
-
-    def value(match: re.Match[str]) -> str:
-        found: Json = values
-        for name in match[1].split("."):
-            found = mapping(found)[name]
-        return json.dumps(found)
-
-    text = template.read_text(encoding="utf-8")
-    text = re.sub(r"\{\{ \.Values\.([a-zA-Z.]+) \| toJson \}\}", value, text)
-    assert "{{" not in text
-    return mapping(yaml.safe_load(text))
-
-
-def require_schema(schema: dict[str, Json], value: Json, where: str) -> None:
-    """The part of JSON Schema that ours uses."""
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    is_kind = {"object": isinstance(value, dict), "string": isinstance(value, str), "null": value is None}
-    assert any(is_kind[str(kind)] for kind in kinds), where
-    if isinstance(value, str):
-        assert len(value) >= int(str(schema.get("minLength", 0))), where
-        assert re.search(str(schema.get("pattern", "")), value), where
-    if isinstance(value, dict):
-        fields = mapping(schema.get("properties", {}))
-        assert set(value) <= set(fields), where
-        required = schema.get("required", [])
-        assert isinstance(required, list)
-        assert set(value) >= set(map(str, required)), where
-        for name, inner in value.items():
-            require_schema(mapping(fields[name]), inner, f"{where}.{name}")
-
-
-@pytest.mark.parametrize("name", ["dynamo-coordinator", "borealis-data-owner"])
-def test_the_charts_values_fit_their_schema_and_its_templates_render(root: Path, name: str) -> None:
-    chart = root / name / "helm"
-    values = mapping(yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8")))
-    require_schema(read(chart / "values.schema.json"), values, "values")
-    assert mapping(yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8")))["apiVersion"] == "v2"
-    found = {mapping(tree)["kind"]: tree for tree in (rendered(chart, one) for one in (chart / "templates").iterdir())}
-    kinds = {"Deployment", "NetworkPolicy", "PersistentVolumeClaim"}
-    assert set(found) == (kinds | {"Service"} if name.startswith("dynamo") else kinds)
-    policy = mapping(found["NetworkPolicy"]["spec"])
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-    opened = json.dumps([policy["ingress"], policy["egress"]])
-    assert set(re.findall(r'"port": (\d+)', opened)) == ({"8002"} if name.startswith("dynamo") else {"8002", "53"})
-    assert policy["egress" if name.startswith("dynamo") else "ingress"] == []
-    pod = json.dumps(found["Deployment"])
-    for part in ('"readOnlyRootFilesystem": true', '"runAsNonRoot": true', '"drop": ["ALL"]', '"defaultMode": 288'):
-        assert part in pod
-
-
-def test_the_unit_of_systemd_parses_and_starts_the_kit(root: Path) -> None:
-    unit = configparser.ConfigParser(interpolation=None, strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(root / "borealis-data-owner/site.service", encoding="utf-8")
-    assert unit["Service"]["ExecStart"] == "/bin/sh /opt/pharmonia/aurora/site/startup/start.sh"
-    assert unit["Service"]["User"] == "pharmonia"
-    assert unit.sections() == ["Unit", "Service", "Install"]

@@ -10,9 +10,9 @@ from pharmonia.base.errors import CertificateEndedError, CertificateError, KitEr
 from pharmonia.deploy.approvals import judge_approval, require_answers, require_certificate, require_valid
 from pharmonia.deploy.authority import CERTIFICATE, read_authority, read_issued
 from pharmonia.deploy.certificates import Certificate
-from pharmonia.deploy.files import read_key_file, read_kit_file
+from pharmonia.deploy.files import APPROVAL, MANIFEST, REQUEST, read_key_file, read_kit_file
 from pharmonia.deploy.folder import former_partners, read_approval, read_disabled, read_manifest, read_request
-from pharmonia.deploy.kit import APPROVAL, FORMER, MANIFEST, REQUEST, Manifest
+from pharmonia.deploy.kit import FORMER, Manifest
 from pharmonia.deploy.posts import Post, posts_of, require_role
 from pharmonia.deploy.requests import require_same_agreement
 from pharmonia.governance.agreement_history import AgreementHistory

@@ -6,6 +6,7 @@ from pathlib import Path
 from pharmonia.base.errors import InputError, KeyFileError, KitError
 from pharmonia.run.files import write_whole
 
+MANIFEST, APPROVAL, REQUEST = "kit.json", "approval.json", "request.json"
 MAX_FILE_BYTES = 2**20
 _OTHERS = 0o077
 

@@ -13,8 +13,16 @@ from pharmonia.deploy.approvals import (
     require_answers,
 )
 from pharmonia.deploy.certificates import make_request, new_key
-from pharmonia.deploy.files import create_key_file, read_key_file, read_kit_file, write_changed
-from pharmonia.deploy.kit import APPROVAL, FORMER, MANIFEST, REQUEST, Manifest, decode_manifest, keys_of, render_kit
+from pharmonia.deploy.files import (
+    APPROVAL,
+    MANIFEST,
+    REQUEST,
+    create_key_file,
+    read_key_file,
+    read_kit_file,
+    write_changed,
+)
+from pharmonia.deploy.kit import FORMER, Manifest, decode_manifest, keys_of, render_kit
 from pharmonia.deploy.posts import Address, posts_of, require_role
 from pharmonia.deploy.requests import SignedKitRequest, decode_request, encode_request, require_signer, sign_request
 from pharmonia.deploy.workspace import EngineSettings

@@ -4,23 +4,34 @@ from collections.abc import Mapping
 
 from pharmonia.base.canonical import Json
 from pharmonia.deploy.approvals import KitApproval
-from pharmonia.deploy.compose import DATA, WORK
+from pharmonia.deploy.compose import DATA, LOOPBACK, WORK
+from pharmonia.deploy.files import APPROVAL, MANIFEST, REQUEST
 from pharmonia.deploy.posts import SERVER, Address, Post, posts_of
+from pharmonia.deploy.services import probe, service_arguments
 from pharmonia.deploy.yamltext import yaml_text
 from pharmonia.governance.documents import render
 
 USER = 10001  # of no one else in the container
+_SECRET, _ARCHIVE = "/kit", "kit.tar"  # in the container that unpacks it
+_PAPERS = (MANIFEST, REQUEST, APPROVAL)
+_PARTS = {"site": ("startup", "local"), "server": ("startup", "local"), "operator": ("startup", "local", "transfer")}
+_CONFINED: Json = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def helm_files(approval: KitApproval, server: Address) -> Mapping[str, bytes]:
-    """The chart's files by path; keys and settings come from a Secret and a ConfigMap that you make from the kit."""
-    post = posts_of(approval.role)[0]
+    """The chart's files by path; keys, settings and papers come from a Secret that you make from the kit."""
+    posts = posts_of(approval.role)
+    post = posts[0]
     name = f"pharmonia-{approval.consortium}-{post.folder}"
     files = {
         "Chart.yaml": yaml_text(_chart(name, approval, post)).encode(),
-        "values.yaml": _values(name, server, post).encode(),
+        "values.yaml": _values(name, server, post, tuple(one.folder for one in posts)).encode(),
         "values.schema.json": render(_schema()),
-        "templates/workload.yaml": yaml_text(_workload(name, post)).encode(),
+        "templates/workload.yaml": yaml_text(_workload(name, post, server)).encode(),
         "templates/storage.yaml": yaml_text(_storage(name)).encode(),
         "templates/network.yaml": yaml_text(_network(name, server, post)).encode(),
     }
@@ -48,15 +59,14 @@ def _chart(name: str, approval: KitApproval, post: Post) -> Mapping[str, Json]:
     }
 
 
-def _values(name: str, server: Address, post: Post) -> str:
-    folder = post.folder
-    return f"""# kubectl create secret generic {name}-startup --from-file={folder}/startup
-# kubectl create configmap {name}-local --from-file={folder}/local
+def _values(name: str, server: Address, post: Post, folders: tuple[str, ...]) -> str:
+    parts = " ".join(f"{folder}/{part}" for folder in folders for part in _PARTS[folder])
+    return f"""# in the folder of the kit:
+# tar -c {" ".join(_PAPERS)} {parts} | kubectl create secret generic {name}-kit --from-file={_ARCHIVE}=/dev/stdin
 # an image that has Pharmonia, by digest rather than by tag
 image: "pharmonia:latest"
-startupSecret: "{name}-startup"
-localConfigMap: "{name}-local"
-# the claim that holds the folder of your data
+kitSecret: "{name}-kit"
+# the claim that holds the folder of your data, owned by the user {USER}, its keys of mode 0600
 dataClaim: "pharmonia-data"
 storage:
   size: "20Gi"
@@ -77,8 +87,7 @@ def _schema() -> Json:
     text: Json = {"type": "string", "minLength": 1}
     fields: dict[str, Json] = {
         "image": text,
-        "startupSecret": text,
-        "localConfigMap": text,
+        "kitSecret": text,
         "dataClaim": text,
         "storage": holds({"size": text, "storageClass": {"type": ["string", "null"]}}),
         "peer": holds({"cidr": {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}}),
@@ -94,21 +103,30 @@ def _mapping(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _workload(name: str, post: Post) -> Mapping[str, Json]:
+def _workload(name: str, post: Post, server: Address) -> Mapping[str, Json]:
     volumes: list[Json] = [
+        {"name": "archive", "secret": {"secretName": _value("kitSecret"), "defaultMode": 0o440}},
+        {"name": "kit", "emptyDir": {"medium": "Memory"}},
         {"name": "work", "persistentVolumeClaim": {"claimName": name}},
-        {"name": "startup", "secret": {"secretName": _value("startupSecret"), "defaultMode": 0o440}},
-        {"name": "local", "configMap": {"name": _value("localConfigMap")}},
         {"name": "data", "persistentVolumeClaim": {"claimName": _value("dataClaim")}},
         {"name": "tmp", "emptyDir": {}},
     ]
-    pod: Json = {
+    pod: dict[str, Json] = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
-        "containers": [_container(post)],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",  # else each start lets the group read the keys among the data
+        },
+        "initContainers": [_unpacker()],
+        "containers": [_container(post, server)],
         "volumes": volumes,
     }
+    if post == SERVER and not server.is_numeric:
+        pod["hostAliases"] = [{"ip": LOOPBACK, "hostnames": [server.host]}]  # its own operator dials it by that name
     labels = {"app": name}
     return {
         "apiVersion": "apps/v1",
@@ -123,11 +141,30 @@ def _workload(name: str, post: Post) -> Mapping[str, Json]:
     }
 
 
-def _container(post: Post) -> Json:
+def _unpacker() -> Json:
+    """Puts the kit into memory as its owner's own files: in a mounted Secret keys are links that a group may read."""
+    return {
+        "name": "unpack",
+        "image": _value("image"),
+        "command": ["python3", "-m", "tarfile", "-e", f"{_SECRET}/{_ARCHIVE}", WORK],
+        "securityContext": _CONFINED,
+        "volumeMounts": [
+            {"name": "archive", "mountPath": _SECRET, "readOnly": True},
+            {"name": "kit", "mountPath": WORK},
+        ],
+    }
+
+
+def _container(post: Post, server: Address) -> Json:
+    work = f"{WORK}/{post.folder}"
+    own: list[Json] = [
+        {"name": "kit", "mountPath": f"{work}/{part}", "subPath": f"{post.folder}/{part}", "readOnly": True}
+        for part in _PARTS[post.folder]
+    ]
     mounts: list[Json] = [
-        {"name": "work", "mountPath": WORK},
-        {"name": "startup", "mountPath": f"{WORK}/startup", "readOnly": True},
-        {"name": "local", "mountPath": f"{WORK}/local", "readOnly": True},
+        {"name": "kit", "mountPath": WORK, "readOnly": True},
+        {"name": "work", "mountPath": work},
+        *own,
         {"name": "data", "mountPath": DATA},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
     ]
@@ -135,17 +172,20 @@ def _container(post: Post) -> Json:
     return {
         "name": post.folder,
         "image": _value("image"),
-        "command": ["sh", f"{WORK}/startup/start.sh"],
+        "command": ["pharmonia", *service_arguments(post, DATA, WORK, server)],
         "workingDir": WORK,
-        "env": [{"name": "HOME", "value": "/tmp"}, {"name": post.data_variable, "value": DATA}],  # noqa: S108
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108
+        "securityContext": _CONFINED,
+        "livenessProbe": {**_probe("/healthz", server), "initialDelaySeconds": 60, "periodSeconds": 30},
+        "readinessProbe": {**_probe("/readyz", server), "periodSeconds": 10},
         "resources": {"requests": amounts, "limits": {"memory": _value("resources.memory")}},
         "volumeMounts": mounts,
     }
+
+
+def _probe(page: str, server: Address) -> Mapping[str, Json]:
+    """Inside the container: the page is on its loopback interface alone."""
+    return {"exec": {"command": list(probe(page, server))}, "timeoutSeconds": 10, "failureThreshold": 3}
 
 
 def _storage(name: str) -> Mapping[str, Json]:
@@ -186,6 +226,7 @@ def _service(name: str, server: Address) -> Mapping[str, Json]:
         "metadata": {"name": name},
         "spec": {
             "type": "LoadBalancer",
+            "publishNotReadyAddresses": True,  # sites stay connected whatever becomes of a run
             "selector": {"app": name},
             "ports": [{"name": "grpc", "protocol": "TCP", "port": server.port, "targetPort": server.port}],
         },

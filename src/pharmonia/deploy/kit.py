@@ -8,21 +8,21 @@ from pharmonia.base.canonical import Json
 from pharmonia.base.errors import CertificateError
 from pharmonia.deploy.approvals import KitApproval, SignedKitApproval, encode_approval
 from pharmonia.deploy.compose import compose_file
+from pharmonia.deploy.files import APPROVAL, MANIFEST
 from pharmonia.deploy.helm import helm_files
-from pharmonia.deploy.posts import OPERATOR, SERVER, Address, posts_of
+from pharmonia.deploy.posts import SERVER, Address, posts_of
 from pharmonia.deploy.services import service_file
 from pharmonia.deploy.workspace import EngineSettings, workspace_files
 from pharmonia.governance.documents import Fields, parse, render, require_digest, require_id, require_same
 from pharmonia.governance.terms import Role
 
 FORMAT = "pharmonia/kit/v1"
-MANIFEST, APPROVAL, REQUEST = "kit.json", "approval.json", "request.json"
 FORMER = "server/disabled_clients.json"  # NVFlare reads it when its server starts, and its operator may add to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a kit is, and the SHA-256 of each of its files but keys, the request, and the list of former partners.
+    """What a kit is, and the SHA-256 of each file that its processes read but keys and the list of former partners.
 
     Raises:
         TermsError: A field that cannot be so.
@@ -72,10 +72,6 @@ def render_kit(
         made[f"startup/{post.certificate_file}"] = certificate.pem.encode()
         made["startup/rootCA.pem"] = approval.authority.pem.encode()
         files.update({f"{post.folder}/{path}": content for path, content in made.items()})
-        if post != OPERATOR:
-            files[f"{post.folder}.service"] = service_file(post, approval.consortium, approval.partner)
-    files["compose.yaml"] = compose_file(approval, server)
-    files.update({f"helm/{path}": content for path, content in helm_files(approval, server).items()})
     manifest = Manifest(
         consortium=approval.consortium,
         founded=approval.founded,
@@ -87,7 +83,17 @@ def render_kit(
     )
     if approval.role is Role.COORDINATOR:
         files[FORMER] = render({"disabled_clients": list(former)})
-    return {**files, MANIFEST: render(_document(manifest))}
+    return {**files, **_starters(approval, server), MANIFEST: render(_document(manifest))}
+
+
+def _starters(approval: KitApproval, server: Address) -> Mapping[str, bytes]:
+    """Files that start the service; no process reads them, and they are the owner's to edit."""
+    post = posts_of(approval.role)[0]
+    return {
+        f"{post.folder}.service": service_file(post, approval.consortium, approval.partner, server),
+        "compose.yaml": compose_file(approval, server),
+        **{f"helm/{path}": content for path, content in helm_files(approval, server).items()},
+    }
 
 
 def keys_of(approval: KitApproval) -> tuple[str, ...]:

@@ -114,6 +114,11 @@ class Address:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the host is an IPv4 address, not a name."""
+        return self.host.replace(".", "").isdigit()
+
     @staticmethod
     def parse(text: str) -> "Address":
         """The address written as HOST:PORT.

@@ -43,6 +43,7 @@ def workspace_files(
         return {
             "startup/fed_admin.json": render(_fed_admin(consortium, partner, identity, server)),
             "local/resources.json": render(_operator_resources()),
+            "transfer/about.txt": b"Files that the operator sends and fetches with NVFlare's console lie here.\n",
         }
     if post == SERVER:
         files = {
