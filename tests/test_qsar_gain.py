@@ -12,10 +12,10 @@ from rich.console import Console
 from sklearn.metrics import r2_score, roc_auc_score  # type: ignore[import-untyped]
 
 from pharmonia.base.errors import MetricError
-from pharmonia.evaluate.gain import Estimate, Undefined
+from pharmonia.evaluate.gain import Estimate, Undefined, over_seeds
 from pharmonia.evaluate.qsar import Kind, PartnerTask, QsarArm, QsarOutcome, TaskMetric
 from pharmonia.evaluate.qsar_csv import LEFT_OUT_COLUMNS, TASK_COLUMNS, left_out_csv, tasks_csv
-from pharmonia.evaluate.qsar_gain import gain_of, over_seeds, paired, task_table
+from pharmonia.evaluate.qsar_gain import gain_of, paired, task_table
 from pharmonia.evaluate.qsar_html import render_qsar_html
 from pharmonia.evaluate.qsar_json import qsar_report_to_json
 from pharmonia.evaluate.qsar_report import (
