@@ -23,7 +23,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from engine_rounds import WEIGHT, Fixed, identity_of, request
 from figures import RESULTS, Figure, at_most, publish

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from nvflare.apis.shareable import ReservedHeaderKey, Shareable  # type: ignore[import-untyped]
-from nvflare.apis.signal import Signal  # type: ignore[import-untyped]
-from nvflare.fuel.f3.message import Message  # type: ignore[import-untyped]
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
+from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.message import Message
 
 from governance_cases import OWNERS
 from pharmonia.base.errors import DiskFullError, EngineError, InputError, UnreachableError
