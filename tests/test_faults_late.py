@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode  # type: ignore[import-untyped]
 from nvflare.fuel.f3.message import Message
 
 from governance_cases import OWNERS
@@ -224,7 +225,8 @@ class Cell:
         if request.payload.get_header(ReservedHeaderKey.TASK_NAME) != Task.HELLO:
             self.never.wait()
         self.n_hellos += 1
-        return Message(payload=Shareable(dict(Reply(form=Form.FRAME, body=b"").fields())))
+        headers = {MessageHeaderKey.RETURN_CODE: ReturnCode.OK}
+        return Message(headers=headers, payload=Shareable(dict(Reply(form=Form.FRAME, body=b"").fields())))
 
 
 def link(folder: Path, signal: Signal, cell: Cell) -> PushLink:
