@@ -35,6 +35,7 @@ bench: venv
 	$(BIN)/python benchmarks/quickstart.py --quick
 	$(BIN)/python benchmarks/qsar_scale.py --quick
 	$(BIN)/python benchmarks/engine_rounds.py --quick
+	$(BIN)/python benchmarks/consortium_scale.py --quick
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,7 +10,6 @@ the coordinator room for all replies at once, which is what slow lines take. The
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -28,7 +27,7 @@ import psutil
 from engine_rounds import WEIGHT, Fixed, identity_of, request
 from figures import RESULTS, Figure, at_most, publish
 from pharmonia.base.errors import UnreachableError
-from pharmonia.engines.nvflare.controller import COORDINATOR_FOLDER, CoordinatorController
+from pharmonia.engines.nvflare.controller import CoordinatorController
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.engines.nvflare.executor import PartyExecutor
 from pharmonia.engines.nvflare.job import Job
@@ -105,9 +104,9 @@ class ScaleExecutor(PartyExecutor):
 class ScaleController(CoordinatorController):
     """Does rounds of one size and writes down what they took."""
 
-    def limits(self) -> Limits:
+    def limits(self, folder: Path) -> Limits:
         """Twenty processes may take their time to begin on a busy machine."""
-        setup = read_setup(Path(os.environ[COORDINATOR_FOLDER]))
+        setup = read_setup(folder)
         return Limits(hello_timeout_s=300.0, room_bytes=setup["room_bytes"])
 
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.apis.signal import Signal
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode  # type: ignore[import-untyped]
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.message import Message
 
 from governance_cases import OWNERS

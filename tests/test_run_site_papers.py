@@ -90,10 +90,20 @@ def test_a_coordinator_s_store_is_relative_to_its_folder_and_its_address_is_neve
     path.write_text(COORDINATOR)
     config = read_coordinator(tmp_path)
     assert config.store_url == f"sqlite:///{tmp_path}/store/runs.sqlite"
-    assert config.checkpoint_every_s == 20
+    assert (config.checkpoint_every_s, config.answer_timeout_s, config.room_mb) == (20, 600, 128)
     path.write_text(COORDINATOR.replace("sqlite:///store/runs.sqlite", "postgresql://me:secret@host/runs"))
     assert read_coordinator(tmp_path).store_url == "postgresql://me:secret@host/runs"
     assert "secret" not in repr(read_coordinator(tmp_path))
+
+
+def test_a_coordinator_waits_as_long_as_its_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.toml"
+    path.write_text(COORDINATOR + "answer_timeout_s = 7200\nroom_mb = 1024\n")
+    config = read_coordinator(tmp_path)
+    assert (config.answer_timeout_s, config.room_mb) == (7200, 1024)
+    path.write_text(COORDINATOR + "answer_timeout_s = 0\n")
+    with pytest.raises(OptionError, match="answer_timeout_s must be at least 1"):
+        read_coordinator(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ valid_folds = [1]. The coordinator's `coordinator.toml`:
     store_url = "sqlite:///store/runs.sqlite"
     store_folder = "store"
     checkpoint_every_s = 20
+
+Two more may be left out: answer_timeout_s = 600, how long a partner may take for a step, and room_mb = 128, for answers
+that arrive at once; more of it makes rounds over slow lines faster.
 """
 
 import tomllib
@@ -127,9 +130,11 @@ class CoordinatorConfig:
         store_url: Database of the store of runs; may hold a password.
         store_folder: Where the store keeps arrays.
         checkpoint_every_s: A killed run repeats at most this much.
+        answer_timeout_s: A partner that takes longer for a step is lost.
+        room_mb: Memory for long answers that arrive at once, MiB.
 
     Raises:
-        OptionError: Seconds below 0.
+        OptionError: Seconds or memory below what can be.
     """
 
     partner: str
@@ -140,8 +145,13 @@ class CoordinatorConfig:
     store_url: str = field(repr=False)
     store_folder: Path
     checkpoint_every_s: int
+    answer_timeout_s: int = 600
+    room_mb: int = 128
 
     def __post_init__(self) -> None:
+        for name, value in (("answer_timeout_s", self.answer_timeout_s), ("room_mb", self.room_mb)):
+            if value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}")
         if self.checkpoint_every_s < 0:
             raise OptionError(f"checkpoint_every_s must be at least 0, got {self.checkpoint_every_s}")
 
@@ -193,6 +203,7 @@ def read_coordinator(folder: Path) -> CoordinatorConfig:
             store_url=_store_url(fields.text("store_url"), folder),
             store_folder=_path(fields, "store_folder", folder),
             checkpoint_every_s=fields.integer("checkpoint_every_s"),
+            **{name: fields.integer(name) for name in ("answer_timeout_s", "room_mb") if fields.has(name)},
         )
         fields.done()
     except (OptionError, TermsError) as error:

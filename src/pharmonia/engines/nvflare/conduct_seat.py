@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from pharmonia.engines.nvflare.controller import CoordinatorController
-from pharmonia.engines.nvflare.engine import NvflareEngine
+from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.governance.events import Failed, FailureCode, PlanRefused, RoundOpened
 from pharmonia.governance.ledger import decode_entry
 from pharmonia.governance.plan import RunPlan
@@ -27,6 +27,11 @@ from pharmonia.run.witness import open_witness
 
 class SeatController(CoordinatorController):
     """Conducts the run of the plan that `coordinator.toml` names; rounds are told by its store and its ledger."""
+
+    def limits(self, folder: Path) -> Limits:
+        """As `coordinator.toml` has them."""
+        config = read_coordinator(folder)
+        return Limits(timeout_s=float(config.answer_timeout_s), room_bytes=config.room_mb << 20)
 
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:
         """Train, or go on where the run stood; the model is in the coordinator's store when this returns."""

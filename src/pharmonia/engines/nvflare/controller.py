@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from abc import abstractmethod
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -155,8 +155,8 @@ class CoordinatorController(Controller):  # type: ignore[misc]
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:
         """Do the run; the folder is the coordinator's own."""
 
-    def limits(self) -> Limits:
-        """What this coordinator allows."""
+    def limits(self, folder: Path) -> Limits:  # noqa: ARG002 - for who keeps them there
+        """What this coordinator allows; the folder is its own."""
         return Limits()
 
     def start_controller(self, fl_ctx: FLContext) -> None:
@@ -176,12 +176,11 @@ class CoordinatorController(Controller):  # type: ignore[misc]
         if not named:
             raise OptionError(f"the server's service was started without {COORDINATOR_FOLDER}")
         folder = Path(named)
-        engine = NvflareEngine(
-            PushLink(fl_ctx.get_engine(), abort_signal, folder), self._run, self._partners, self.limits()
-        )
         try:
-            engine.hello()
-            self.conduct(engine, folder)
+            link = PushLink(fl_ctx.get_engine(), abort_signal, folder)
+            with closing(NvflareEngine(link, self._run, self._partners, self.limits(folder))) as engine:
+                engine.hello()
+                self.conduct(engine, folder)
         except BaseException as error:
             with suppress(OSError):  # a full disk must not keep the job from its end
                 folder.mkdir(parents=True, exist_ok=True)
@@ -189,5 +188,3 @@ class CoordinatorController(Controller):  # type: ignore[misc]
             self.system_panic(f"{type(error).__name__}; see {FAILED_FILE} in the coordinator's folder", fl_ctx)
             if not isinstance(error, PharmoniaError):
                 raise
-        finally:
-            engine.close()
