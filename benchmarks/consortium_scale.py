@@ -10,6 +10,7 @@ the coordinator room for all replies at once, which is what slow lines take. The
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
