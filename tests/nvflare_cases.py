@@ -16,6 +16,7 @@ from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
 from nvflare.fuel.f3.message import Message
 
+from multitask_cases import PLAIN, data_of, partners
 from pharmonia.base.errors import PharmoniaError, StoreError
 from pharmonia.bench.planned import RING_DEGREE, n_colluders
 from pharmonia.bench.simulation import interaction_learners
@@ -24,6 +25,8 @@ from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.engines.nvflare.executor import PartyExecutor
 from pharmonia.engines.nvflare.wire import Request, Task
 from pharmonia.learn.algorithms import Schedule
+from pharmonia.learn.learner import Learner
+from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.network import use_one_thread
 from pharmonia.learn.settings import Method
 from pharmonia.run.coordinator import Coordinator
@@ -37,15 +40,31 @@ from pharmonia.secagg.roster import Member, sorted_ids
 from run_cases import NEVER, local_settings, open_store, partner_datasets
 
 PARTNERS = ("Ada", "Ben", "Cleo")
-ROUNDS = {"fedavg": 2, "fedsgd": 1}
+ROUNDS = {"fedavg": 2, "fedsgd": 1, "tasks-fedavg": 2, "tasks-fedsgd": 2}  # by run; `tasks-` is of many tasks
+_TASKS = "tasks-"
 MAX_FRAME_BYTES = 24_000_000
 RESULTS_FILE = "results.json"
 
 
-def plan_of(method: str) -> TrainingPlan:
-    """Of the runs that both engines do."""
-    schedule = Schedule(rounds=ROUNDS[method], patience=50)
-    return TrainingPlan(local=local_settings(), method=Method.parse(method), schedule=schedule, seed=3)
+def plan_of(run: str) -> TrainingPlan:
+    """Of a run that both engines do."""
+    local = PLAIN if run.startswith(_TASKS) else local_settings()
+    schedule = Schedule(rounds=ROUNDS[run], patience=50)
+    return TrainingPlan(local=local, method=Method.parse(run.removeprefix(_TASKS)), schedule=schedule, seed=3)
+
+
+def learners_of(run: str) -> list[tuple[int, str, Learner]]:
+    """Each partner's learner, with its number and name."""
+    plan = plan_of(run)
+    if not run.startswith(_TASKS):
+        datasets = list(enumerate(partner_datasets(len(PARTNERS))))
+        learners = interaction_learners(datasets, local_settings(), plan.method, plan.seed)
+        return [(index, PARTNERS[index], learner) for index, _, learner in learners]
+    data = [data_of(part, PLAIN, name) for part, name in zip(partners(len(PARTNERS)), PARTNERS, strict=True)]
+    return [
+        (index, PARTNERS[index], MultitaskLearner(own, PLAIN, plan.method, (plan.seed, index)))
+        for index, own in enumerate(data)
+    ]
 
 
 def identity_of(partner: str) -> IdentityKey:
@@ -57,12 +76,9 @@ def members() -> tuple[Member, ...]:
     return tuple(Member(id=name, identity=identity_of(name).public) for name in sorted_ids(list(PARTNERS)))
 
 
-def party_of(partner: str, method: str, folder: Path) -> Party:
-    """A partner with its share of the small data set."""
-    index = PARTNERS.index(partner)
-    plan = plan_of(method)
-    datasets = partner_datasets(len(PARTNERS))
-    ((_, _, learner),) = interaction_learners([(index, datasets[index])], local_settings(), plan.method, plan.seed)
+def party_of(partner: str, run: str, folder: Path) -> Party:
+    """A partner with its share of the small data."""
+    _, _, learner = learners_of(run)[PARTNERS.index(partner)]
     terms = SecureTerms(
         partner=partner,
         identity=identity_of(partner),
@@ -70,11 +86,11 @@ def party_of(partner: str, method: str, folder: Path) -> Party:
         n_colluders=n_colluders(len(PARTNERS)),
         ring_degree=RING_DEGREE,
     )
-    return Party(learner, Masked(terms, folder / method), folder / method)
+    return Party(learner, Masked(terms, folder / run), folder / run)
 
 
 class Obedient:
-    """Does what a frame beginning with b"do " says; else it is the party of a method that a frame named."""
+    """Does what a frame beginning with b"do " says; else it is the party of a run that a frame named."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -82,8 +98,8 @@ class Obedient:
 
     def handle(self, frame: bytes) -> bytes:
         match frame[:40].split():
-            case [b"do", b"be", method]:
-                self._party = party_of(self._folder.name, method.decode(), self._folder)
+            case [b"do", b"be", run]:
+                self._party = party_of(self._folder.name, run.decode(), self._folder)
                 return b"done"
             case [b"do", b"echo", *_]:
                 return frame
@@ -142,14 +158,14 @@ def attack(fl_ctx: FLContext) -> str:
 
 
 class CaseController(CoordinatorController):
-    """Runs the methods, then everything that should fail, and writes down what came of it."""
+    """Does the runs, then everything that should fail, and writes down what came of it."""
 
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:
         results: dict[str, object] = {}
         use_one_thread()
-        for method in ROUNDS:
-            engine.exchange(f"do be {method}".encode())
-            results[method] = train(engine, method, folder)
+        for run in ROUNDS:
+            engine.exchange(f"do be {run}".encode())
+            results[run] = train(engine, run, folder)
         long = b"do echo ".ljust(9_000_001, b".")  # three parts
         results["long"] = [reply == long for reply in engine.exchange(long).replies]
         results["one"] = engine.ask("Cleo", b"do echo one").decode()
@@ -171,12 +187,12 @@ class CaseController(CoordinatorController):
         (folder / RESULTS_FILE).write_text(json.dumps(results), encoding="utf-8")
 
 
-def train(engine: NvflareEngine, method: str, folder: Path) -> str:
+def train(engine: NvflareEngine, run: str, folder: Path) -> str:
     """Digest of the trained parameters."""
-    home = folder / method
+    home = folder / run
     home.mkdir(parents=True)
     sums = SecureSums(engine, members(), n_colluders=n_colluders(len(PARTNERS)), ring_degree=RING_DEGREE)
-    coordinator = Coordinator(plan_of(method), engine, sums, open_store(home), "run", NEVER)
+    coordinator = Coordinator(plan_of(run), engine, sums, open_store(home), "run", NEVER)
     model = coordinator.train(lambda _: None)
     return hashlib.sha256(model.parameters.tobytes()).hexdigest()
 

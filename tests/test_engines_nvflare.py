@@ -14,11 +14,14 @@ import psutil
 import pytest
 
 import nvflare_cases
-from nvflare_cases import MAX_FRAME_BYTES, PARTNERS, RESULTS_FILE, ROUNDS
+from nvflare_cases import MAX_FRAME_BYTES, PARTNERS, RESULTS_FILE, ROUNDS, learners_of, plan_of
+from pharmonia.bench.simulation import simulate
 from pharmonia.engines.nvflare.desk import FAULT_LOG
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.local import LocalFederation, Plot
-from run_cases import coordinator
+from pharmonia.learn.settings import Aggregation
+from pharmonia.run.coordinator import Coordinator
+from run_cases import NEVER, open_store
 
 CLASSES = ("nvflare_cases.CaseController", "nvflare_cases.CaseExecutor")
 Results = dict[str, object]
@@ -52,12 +55,12 @@ def results(folder: Path) -> Results:
     return results
 
 
-@pytest.mark.parametrize("method", ROUNDS)
-def test_a_run_between_processes_gives_the_model_of_the_run_in_one(
-    results: Results, tmp_path: Path, method: str
-) -> None:
-    model = coordinator(tmp_path, rounds=ROUNDS[method], method=method).train(lambda _: None)
-    assert results[method] == hashlib.sha256(model.parameters.tobytes()).hexdigest()
+@pytest.mark.parametrize("run", ROUNDS)
+def test_a_run_between_processes_gives_the_model_of_the_run_in_one(results: Results, tmp_path: Path, run: str) -> None:
+    made = simulate(learners_of(run), Aggregation.SECURE, tmp_path / "home")
+    coordinator = Coordinator(plan_of(run), made.engine, made.sums, open_store(tmp_path), "run", NEVER)
+    model = coordinator.train(lambda _: None)
+    assert results[run] == hashlib.sha256(model.parameters.tobytes()).hexdigest()
 
 
 def test_frames_longer_than_a_part_arrive_whole(results: Results) -> None:
