@@ -104,7 +104,7 @@ def kit(
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
 
     address = Address.parse(server) if server is not None else None
-    changed = make_kit(folder, read_agreement(agreement), approval, address, _engine(), datetime.now(UTC))
+    changed = make_kit(folder, read_agreement(agreement), approval, address, engine_settings(), datetime.now(UTC))
     for path in changed:
         typer.echo(f"wrote {folder / path}")
     typer.echo(f"files changed: {len(changed) or 'none'}")
@@ -150,7 +150,8 @@ def _expiry_json(one: "Expiry", now: datetime) -> dict[str, str | int | bool]:
     }
 
 
-def _engine() -> "EngineSettings":
+def engine_settings() -> "EngineSettings":
+    """What the engine reads in each workspace, besides certificates."""
     from pharmonia.deploy.workspace import EngineSettings  # noqa: PLC0415
     from pharmonia.engines.nvflare.kits import server_files, site_files  # noqa: PLC0415
 

@@ -143,7 +143,7 @@ def _clear(folder: Path, kept: str) -> None:
 
 def _make_kits(trial: Trial, port: int, now: datetime) -> None:
     """Each asks with its own key, and the coordinator's authority answers: as between companies, on one machine."""
-    from pharmonia.cli.deploy import _engine  # noqa: PLC0415
+    from pharmonia.cli.deploy import engine_settings  # noqa: PLC0415
     from pharmonia.deploy.approvals import encode_approval  # noqa: PLC0415
     from pharmonia.deploy.authority import approve, create_authority  # noqa: PLC0415
     from pharmonia.deploy.folder import make_kit, read_request, request_kit  # noqa: PLC0415
@@ -165,12 +165,12 @@ def _make_kits(trial: Trial, port: int, now: datetime) -> None:
         signed = approve(home / _AUTHORITY, read_request(trial.kit(member) / "request.json"), history, key, now)
         answer = trial.place(member) / _APPROVAL
         write_whole(answer, encode_approval(signed))
-        make_kit(trial.kit(member), history, answer, Address(host=HOST, port=port), _engine(), now)
+        make_kit(trial.kit(member), history, answer, Address(host=HOST, port=port), engine_settings(), now)
 
 
 def require_port(trial: Trial, now: datetime) -> None:
     """Where the server is to listen is free; if not, all kits name another port from now on. Nothing of it may run."""
-    from pharmonia.cli.deploy import _engine  # noqa: PLC0415
+    from pharmonia.cli.deploy import engine_settings  # noqa: PLC0415
     from pharmonia.deploy.folder import make_kit, read_manifest  # noqa: PLC0415
     from pharmonia.deploy.posts import Address  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
@@ -184,7 +184,7 @@ def require_port(trial: Trial, now: datetime) -> None:
             other = Address(host=HOST, port=_free_port())
     history = read_agreement(trial.place(trial.coordinator) / "agreement.json")
     for member in trial.members:
-        make_kit(trial.kit(member), history, None, other, _engine(), now)
+        make_kit(trial.kit(member), history, None, other, engine_settings(), now)
 
 
 def _free_port() -> int:

@@ -46,7 +46,7 @@ from pharmonia.evaluate.battery_wording import (
     where_it_does_not_help,
 )
 from pharmonia.evaluate.gain import Undefined
-from pharmonia.evaluate.report_html import _plotly_script
+from pharmonia.evaluate.report_html import plotly_script
 from pharmonia.evaluate.report_markup import card, details, plot, table, text
 from pharmonia.evaluate.report_style import CSS
 from pharmonia.evaluate.wording import percent
@@ -94,7 +94,7 @@ def render_battery_html(report: BatteryReport) -> str:
             "</main>",
             f"<footer>Made by pharmonia {text(report.description.version)}. This page is complete in itself and loads "
             "nothing from the network.</footer>",
-            f"<script>{_plotly_script()}</script>",
+            f"<script>{plotly_script()}</script>",
             f"<script>{SCRIPT}</script>",
             "</body></html>",
             "",

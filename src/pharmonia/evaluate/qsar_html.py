@@ -20,7 +20,7 @@ from pharmonia.evaluate.qsar_wording import (
     qsar_headline,
     qsar_limits,
 )
-from pharmonia.evaluate.report_html import _DRAW, _plotly_script
+from pharmonia.evaluate.report_html import DRAW, plotly_script
 from pharmonia.evaluate.report_markup import card, details, plot, table, text
 from pharmonia.evaluate.report_style import CSS
 
@@ -52,8 +52,8 @@ def render_qsar_html(report: QsarReport) -> str:
             _proof(report),
             _how(report),
             "</main>",
-            f"<script>{_plotly_script()}</script>",
-            f"<script>{_DRAW}</script>",
+            f"<script>{plotly_script()}</script>",
+            f"<script>{DRAW}</script>",
             "</body></html>",
             "",
         )

@@ -30,7 +30,7 @@ from pharmonia.evaluate.wording import (
     verdict_sentence,
 )
 
-_DRAW = """
+DRAW = """
 for (const place of document.querySelectorAll('.plot')) {
   const spec = JSON.parse(document.getElementById(place.id + '-data').textContent);
   Plotly.newPlot(place, spec.data, spec.layout, {responsive: true, displayModeBar: false});
@@ -63,15 +63,20 @@ def render_html(report: Report) -> str:
             _method(report),
             "</main>",
             _footer(report),
-            f"<script>{_plotly_script()}</script>",
-            f"<script>{_DRAW}</script>",
+            f"<script>{plotly_script()}</script>",
+            f"<script>{DRAW}</script>",
             "</body></html>",
             "",
         )
     )
 
 
-def _plotly_script() -> str:
+def plotly_script() -> str:
+    """Plotly itself, so that a page needs no network.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         from plotly.offline import get_plotlyjs  # noqa: PLC0415  # in an extra: needed for this page only
     except ImportError as error:
