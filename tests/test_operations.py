@@ -296,7 +296,8 @@ def test_a_service_in_the_foreground_says_how_it_is_and_ends_by_sigterm(done: Pl
 
 def test_ctrl_c_ends_everything_and_leaves_what_goes_on(done: Place, tmp_path: Path) -> None:
     folder = tmp_path / "other"
-    code = "from pharmonia.cli.main import main; main()"
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in a shell's background
+    code = f"{heard}; from pharmonia.cli.main import main; main()"
     command = [sys.executable, "-c", code, "up", str(folder), "--partners", "2", "--model", "ligand-only"]
     environment = {**os.environ, "PYTHONPATH": str(done.package)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as up:
