@@ -90,7 +90,7 @@ def test_a_coordinator_s_store_is_relative_to_its_folder_and_its_address_is_neve
     path.write_text(COORDINATOR)
     config = read_coordinator(tmp_path)
     assert config.store_url == f"sqlite:///{tmp_path}/store/runs.sqlite"
-    assert (config.checkpoint_every_s, config.answer_timeout_s, config.room_mb) == (20, 600, 128)
+    assert (config.checkpoint_every_s, config.answer_timeout_s, config.room_mb) == (20, 600, 64)
     path.write_text(COORDINATOR.replace("sqlite:///store/runs.sqlite", "postgresql://me:secret@host/runs"))
     assert read_coordinator(tmp_path).store_url == "postgresql://me:secret@host/runs"
     assert "secret" not in repr(read_coordinator(tmp_path))

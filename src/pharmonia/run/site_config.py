@@ -27,7 +27,7 @@ valid_folds = [1]. The coordinator's `coordinator.toml`:
     store_folder = "store"
     checkpoint_every_s = 20
 
-Two more may be left out: answer_timeout_s = 600, how long a partner may take for a step, and room_mb = 128, for answers
+Two more may be left out: answer_timeout_s = 600, how long a partner may take for a step, and room_mb = 64, for answers
 that arrive at once; more of it makes rounds over slow lines faster.
 """
 
@@ -146,7 +146,7 @@ class CoordinatorConfig:
     store_folder: Path
     checkpoint_every_s: int
     answer_timeout_s: int = 600
-    room_mb: int = 128
+    room_mb: int = 64
 
     def __post_init__(self) -> None:
         for name, value in (("answer_timeout_s", self.answer_timeout_s), ("room_mb", self.room_mb)):

@@ -44,7 +44,7 @@ class Limits:
     timeout_s: float = 600.0
     hello_timeout_s: float = 60.0
     max_frame_bytes: int = 1 << 30
-    room_bytes: int = 128 << 20
+    room_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         if not (self.timeout_s > 0 and self.hello_timeout_s > 0):
