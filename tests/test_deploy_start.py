@@ -28,7 +28,7 @@ from pharmonia.engines.nvflare.health import Health, HealthServer
 from pharmonia.governance.terms import Role
 
 KITS = [("dynamo-coordinator", "server", "coordinator"), ("borealis-data-owner", "site", "party")]
-COMMAND = ["start", "/data", "--kit", "/work", "--health", "8080"]
+COMMAND = ["start", "/data", "--kit", "/opt/kit", "--health", "8080"]
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +104,10 @@ def test_the_compose_file_serves_a_kit_that_only_the_workspace_of_can_be_written
     assert mapping(service["healthcheck"])["test"] == ["CMD", *probe("/healthz", SERVER)]
     volumes = maps(service["volumes"])
     assert {str(one["target"]): one["read_only"] for one in volumes} == {
-        "/work": True,
-        f"/work/{post}": False,
-        f"/work/{post}/startup": True,
-        f"/work/{post}/local": True,
+        "/opt/kit": True,
+        f"/opt/kit/{post}": False,
+        f"/opt/kit/{post}/startup": True,
+        f"/opt/kit/{post}/local": True,
         "/data": False,
     }
     assert all((root / name / str(one["source"])).is_dir() for one in volumes[:4])
@@ -161,7 +161,7 @@ def test_the_charts_container_serves_and_is_asked_for_its_health_from_inside(
     for kind, page in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         assert mapping(mapping(container[kind])["exec"])["command"] == list(probe(page, SERVER))
     written = {str(one["mountPath"]) for one in maps(container["volumeMounts"]) if not one.get("readOnly")}
-    assert written == {f"/work/{post}", "/data", "/tmp"}  # noqa: S108
+    assert written == {f"/opt/kit/{post}", "/data", "/tmp"}  # noqa: S108
     assert "ports" not in container
 
 
@@ -178,7 +178,7 @@ def test_the_charts_secret_unpacks_into_a_kit_that_passes_every_check(
     assert archive.stat().st_size < 2**20  # of a Secret
     work.mkdir()
     [unpack] = maps(pod_of(chart)["initContainers"])
-    words = {"python3": sys.executable, "/kit/kit.tar": str(archive), "/work": str(work)}
+    words = {"python3": sys.executable, "/kit/kit.tar": str(archive), "/opt/kit": str(work)}
     subprocess.run([words.get(word, word) for word in texts(unpack["command"])], check=True, capture_output=True)
     if post == "server":
         shutil.copy(root / name / "server/disabled_clients.json", work / "server")  # of the volume of the workspace

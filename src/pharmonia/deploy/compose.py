@@ -6,7 +6,7 @@ from pharmonia.deploy.posts import SERVER, Address, posts_of
 from pharmonia.deploy.services import probe, service_arguments
 from pharmonia.deploy.yamltext import yaml_text
 
-WORK, DATA = "/work", "/data"  # in the container: the kit, and the folder that is served
+WORK, DATA = "/opt/kit", "/data"  # in the container: the kit, and the folder that is served
 LOOPBACK = "127.0.0.1"
 
 

@@ -1,14 +1,13 @@
 """Files of kits on disk: keys that only their owner reads, and other files written only where they change."""
 
-import os
 from pathlib import Path
 
-from pharmonia.base.errors import InputError, KeyFileError, KitError
+from pharmonia.base.errors import InputError, KitError
 from pharmonia.run.files import write_whole
+from pharmonia.run.secretfiles import create_secret, read_secret
 
 MANIFEST, APPROVAL, REQUEST = "kit.json", "approval.json", "request.json"
 MAX_FILE_BYTES = 2**20
-_OTHERS = 0o077
 
 
 def create_key_file(path: Path, content: bytes) -> None:
@@ -17,17 +16,7 @@ def create_key_file(path: Path, content: bytes) -> None:
     Raises:
         KeyFileError: The file exists, or cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} exists; a key is never overwritten, request the kit in another folder") from error
-    except OSError as error:
-        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+    create_secret(path, content, "request the kit in another folder")
 
 
 def read_key_file(path: Path) -> bytes:
@@ -36,13 +25,7 @@ def read_key_file(path: Path) -> bytes:
     Raises:
         KeyFileError: Missing, or readable by others.
     """
-    try:
-        mode = path.stat().st_mode
-        if mode & _OTHERS:
-            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:o}); run `chmod 600 {path}`")
-        return path.read_bytes()
-    except OSError as error:
-        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+    return read_secret(path, MAX_FILE_BYTES, "the key of a kit")
 
 
 def read_kit_file(path: Path) -> bytes:

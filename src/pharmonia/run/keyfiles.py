@@ -1,14 +1,12 @@
 """Private keys on disk: a file that its owner alone can read, and that is never overwritten."""
 
-import os
-import secrets
 from pathlib import Path
 
 from pharmonia.base.errors import KeyFileError
 from pharmonia.governance.identity import CommitmentKey, PrivateKey, is_encrypted
+from pharmonia.run.secretfiles import create_secret, read_secret
 
 MAX_KEY_BYTES = 4096
-_OTHERS = 0o077
 _COMMITMENT_HEADING = "pharmonia commitment key\n"
 
 
@@ -73,34 +71,8 @@ def read_commitment_key(path: Path) -> CommitmentKey:
 
 
 def _create(path: Path, content: bytes) -> None:
-    """Write a file whole, on the disk, without ever being readable by others or replacing another."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} exists; a key file is never overwritten, choose another name") from error
-    except OSError as error:
-        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+    create_secret(path, content, "choose another name")
 
 
 def _read(path: Path) -> bytes:
-    try:
-        mode = path.stat().st_mode
-        if mode & _OTHERS:
-            raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:o}); run `chmod 600 {path}`")
-        with path.open("rb") as file:
-            content = file.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
-        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > MAX_KEY_BYTES:
-        raise KeyFileError(f"{path} is too large for a key file; name the file that `pharmonia keys create` wrote")
-    return content
+    return read_secret(path, MAX_KEY_BYTES, "the file that `pharmonia keys create` wrote")
