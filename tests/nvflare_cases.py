@@ -30,7 +30,7 @@ from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.network import use_one_thread
 from pharmonia.learn.settings import Method
 from pharmonia.run.coordinator import Coordinator
-from pharmonia.run.engine import FrameHandler
+from pharmonia.run.engine import FrameHandler, exchange
 from pharmonia.run.party import Party
 from pharmonia.run.protection import Masked, SecureTerms
 from pharmonia.run.records import TrainingPlan
@@ -164,16 +164,16 @@ class CaseController(CoordinatorController):
         results: dict[str, object] = {}
         use_one_thread()
         for run in ROUNDS:
-            engine.exchange(f"do be {run}".encode())
+            exchange(engine, f"do be {run}".encode())
             results[run] = train(engine, run, folder)
         long = b"do echo ".ljust(9_000_001, b".")  # three parts
-        results["long"] = [reply == long for reply in engine.exchange(long).replies]
+        results["long"] = [reply == long for reply in exchange(engine, long).replies]
         results["one"] = engine.ask("Cleo", b"do echo one").decode()
         results["attack"] = engine.ask("Ben", b"do echo attack").decode()
         results["after attack"] = engine.ask("Ada", b"do echo fine").decode()
         results["too long"] = failure(lambda: engine.ask("Ada", bytes(MAX_FRAME_BYTES + 1)))
         results["answer too long"] = failure(lambda: engine.ask("Ada", f"do answer {MAX_FRAME_BYTES + 1}".encode()))
-        results["store"] = failure(lambda: engine.exchange(b"do break store"))
+        results["store"] = failure(lambda: exchange(engine, b"do break store"))
         results["badly"] = failure(lambda: engine.ask("Ada", b"do break badly"))
         impatient = NvflareEngine(engine._link, self._run, engine.partners, Limits(timeout_s=0.5))
         impatient._numbers = engine._numbers

@@ -1,7 +1,6 @@
 """The NVFlare adapter without NVFlare: desks at sites, the coordinator's engine, and what crosses between them."""
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from pharmonia.engines.nvflare.wire import (
     encode_fault,
     held_length,
 )
+from pharmonia.run.engine import Incoming, exchange, exchange_each
 
 LIMIT = 3 * PART_BYTES
 PARTNERS = ("Ada", "Ben", "Cleo")
@@ -100,9 +100,9 @@ def test_a_frame_of_any_length_comes_and_goes_whole(tmp_path: Path, length: int)
     carrier = engine(wires)
     carrier.hello()
     frame = bytes(range(256)) * (length // 256 + 1)
-    exchange = carrier.exchange(frame[:length])
-    assert exchange.replies == (frame[:length],) * 3
-    assert exchange.bytes_to_partners == exchange.bytes_from_partners == 3 * length
+    told = exchange(carrier, frame[:length])
+    assert told.replies == (frame[:length],) * 3
+    assert told.bytes_to_partners == told.bytes_from_partners == 3 * length
     assert max(len(asked.part) for _, _, asked in wires.asked) <= PART_BYTES
 
 
@@ -112,28 +112,25 @@ def test_replies_come_in_the_order_of_partners(tmp_path: Path) -> None:
         party.answer = lambda _, name=name: name.encode()  # type: ignore[misc]
     carrier = engine(wires)
     carrier.hello()
-    assert carrier.exchange(b"?").replies == (b"Ada", b"Ben", b"Cleo")
+    assert exchange(carrier, b"?").replies == (b"Ada", b"Ben", b"Cleo")
     assert carrier.ask("Ben", b"?") == b"Ben"
     assert len(wires.parties["Ada"].frames) == 1
 
 
-def test_replies_are_handed_on_one_at_a_time_and_not_kept(tmp_path: Path) -> None:
+def test_replies_are_handed_on_and_not_kept(tmp_path: Path) -> None:
     wires = Wires(tmp_path, lambda _: bytes(PART_BYTES + 1))
     carrier = engine(wires)
     carrier.hello()
     seen: list[str] = []
-    inside = threading.Lock()
 
-    def take(partner: str, reply: bytes) -> None:
-        assert inside.acquire(blocking=False)
-        assert len(reply) == PART_BYTES + 1
+    def take(partner: str, reply: Incoming) -> None:
+        assert reply.length == len(reply.whole()) == PART_BYTES + 1
         seen.append(partner)
-        inside.release()
 
-    exchange = carrier.exchange_each(b"?", take)
+    told = exchange_each(carrier, b"?", take)
     assert sorted(seen) == sorted(PARTNERS)
-    assert exchange.replies == ()
-    assert exchange.bytes_from_partners == 3 * (PART_BYTES + 1)
+    assert told.replies == ()
+    assert told.bytes_from_partners == 3 * (PART_BYTES + 1)
 
 
 def test_no_more_long_replies_are_on_their_way_than_there_is_room_for(tmp_path: Path) -> None:
@@ -149,7 +146,7 @@ def test_no_more_long_replies_are_on_their_way_than_there_is_room_for(tmp_path: 
         return None
 
     wires.bend = watch
-    carrier.exchange_each(b"?", lambda partner, _: under_way.discard(partner))
+    exchange_each(carrier, b"?", lambda partner, _: under_way.discard(partner))
 
 
 def test_a_site_that_is_not_there_yet_is_greeted_again(tmp_path: Path) -> None:
@@ -210,7 +207,7 @@ def test_all_who_fail_are_named_and_the_first_decides_the_class(tmp_path: Path) 
 
     wires.parties["Ben"].answer, wires.parties["Cleo"].answer = replayed, lost
     with pytest.raises(ReplayError, match=r"Ben: round 3 was masked; Cleo: internal error"):
-        carrier.exchange(b"?")
+        exchange(carrier, b"?")
 
 
 @pytest.mark.parametrize(
@@ -294,12 +291,12 @@ def test_a_site_cannot_hold_out_more_than_the_coordinator_takes(tmp_path: Path) 
     carrier = engine(wires, max_frame_bytes=100)
     carrier.hello()
     with pytest.raises(MessageError, match="at most 100 bytes"):
-        carrier.exchange(bytes(101))
+        exchange(carrier, bytes(101))
     assert not wires.parties["Ada"].frames
     for reply in (Reply(form=Form.HELD, body=b"101"), Reply(form=Form.FRAME, body=bytes(101))):
         wires.bend = lambda *_, reply=reply: reply
         with pytest.raises(MessageError, match="at most 100 bytes"):
-            carrier.exchange(b"?")
+            exchange(carrier, b"?")
 
 
 @pytest.mark.parametrize("body", [b"", b"-1", b"1.5", b"9" * 20, "\u0665".encode()])

@@ -1,5 +1,6 @@
 """Sums of answers that arrive one by one, in any order."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pharmonia.base.errors import MessageError
 from pharmonia.learn.messages import Done, encode, vector_digest
-from pharmonia.run.engine import Exchange, OnReply, collect
+from pharmonia.run.engine import Exchange, OnReply, exchange, exchange_each
 from pharmonia.run.sums import SecureSums
 from pharmonia.run.tensors import digest_of
 from pharmonia.run.transcript import Recorder, read_transcript
@@ -19,10 +20,8 @@ from test_run_secure import REQUEST, Tampering, consortium, members
 class Reversed(Tampering):
     """Answers arrive last partner first."""
 
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        for name, vault in reversed(self.vaults.items()):
-            on_reply(name, vault.handle(frame))
-        return Exchange(replies=(), bytes_to_partners=0, bytes_from_partners=0, wall_s=0.0, cpu_s=0.0)
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        return super().carry(dict(reversed(list(frames.items()))), on_reply)
 
 
 def test_a_secure_mean_does_not_depend_on_who_answers_first(tmp_path: Path) -> None:
@@ -37,12 +36,9 @@ def test_a_secure_mean_does_not_depend_on_who_answers_first(tmp_path: Path) -> N
 def test_collected_answers_are_in_the_order_of_partners_whoever_answers_first(tmp_path: Path) -> None:
     engine, _ = consortium(tmp_path)
 
-    def backwards(frame: bytes, on_reply: OnReply) -> Exchange:
-        for name in reversed(engine.partners):
-            on_reply(name, name.encode() + frame)
-        return Exchange(replies=(), bytes_to_partners=0, bytes_from_partners=0, wall_s=0.0, cpu_s=0.0)
-
-    assert collect(backwards, engine.partners, b"!").replies == (b"Ada!", b"Ben!", b"Cleo!", b"Dan!")
+    for name, vault in engine.vaults.items():
+        vault.handle = lambda frame, name=name: name.encode() + frame  # type: ignore[misc, method-assign]
+    assert exchange(Reversed(engine.vaults), b"!").replies == (b"Ada!", b"Ben!", b"Cleo!", b"Dan!")
 
 
 def test_an_answer_of_another_kind_ends_the_sum(tmp_path: Path) -> None:
@@ -66,7 +62,7 @@ def test_what_was_handed_on_stands_in_the_transcript_under_its_partner(tmp_path:
     for name, vault in engine.vaults.items():
         vault.handle = lambda _, name=name: name.encode() + encode(Done())  # type: ignore[misc, method-assign]
     seen: list[str] = []
-    Recorder(Reversed(engine.vaults), tmp_path / "t").exchange_each(b"?", lambda name, _: seen.append(name))
+    exchange_each(Recorder(Reversed(engine.vaults), tmp_path / "t"), b"?", lambda name, _: seen.append(name))
     assert seen == ["Dan", "Cleo", "Ben", "Ada"]
     (exchange,) = read_transcript(tmp_path / "t").exchanges()
     assert [reply[:3] for reply in exchange.replies] == [b"Ada", b"Ben", b"Cle", b"Dan"]

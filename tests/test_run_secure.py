@@ -1,7 +1,7 @@
 """Secure sums in runs: what a party refuses before anything leaves it, and what the coordinator cannot read."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from pharmonia.base.errors import (
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.contributions import Contribution, federated_average
 from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, StatisticsRequest, decode, encode
-from pharmonia.run.engine import Exchange, OnReply, collect
+from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.protection import RECORD_FILE, Masked, SecureTerms, Work
 from pharmonia.run.sums import MAX_WEIGHT_BITS, Request, SecureSums
 from pharmonia.secagg.header import Layout, RoundHeader
@@ -80,13 +80,10 @@ class Tampering:
     def partners(self) -> tuple[str, ...]:
         return tuple(self.vaults)
 
-    def exchange(self, frame: bytes) -> Exchange:
-        return collect(self.exchange_each, self.partners, frame)
-
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        self.sent.append(frame)
-        for name, vault in self.vaults.items():
-            on_reply(name, vault.handle(self.change(name, frame)))
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        self.sent += dict.fromkeys(frames.values())
+        for name, frame in frames.items():
+            on_reply(name, Arrived(self.vaults[name].handle(self.change(name, frame))))
         return Exchange(replies=(), bytes_to_partners=0, bytes_from_partners=0, wall_s=0.0, cpu_s=0.0)
 
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Mapping
 
-from pharmonia.base.errors import EngineError
-from pharmonia.run.engine import Exchange, FrameHandler, OnReply, collect
+from pharmonia.base.errors import EngineError, UnreachableError
+from pharmonia.run.engine import Arrived, Exchange, FrameHandler, OnReply
 
 
 class InProcessEngine:
@@ -29,23 +29,25 @@ class InProcessEngine:
             raise EngineError(f"there is no party {partner!r}; there are {', '.join(self._parties)}")
         return party.handle(frame)
 
-    def exchange(self, frame: bytes) -> Exchange:
-        """Send the frame to every party in turn and collect their answers."""
-        return collect(self.exchange_each, self.partners, frame)
-
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        """Send the frame to every party in turn and hand their answers on."""
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        """Send each party its frame, one after the other, and hand their answers on."""
         wall, cpu_s, n_received = time.perf_counter(), 0.0, 0
-        for name, party in self._parties.items():
+        lost: dict[str, str] = {}
+        for name, frame in frames.items():
             cpu = time.process_time()
-            reply = party.handle(frame)
+            try:
+                reply = self.ask(name, frame)
+            except UnreachableError as error:
+                lost[name] = str(error)
+                continue
             cpu_s += time.process_time() - cpu
             n_received += len(reply)
-            on_reply(name, reply)
+            on_reply(name, Arrived(reply))
         return Exchange(
             replies=(),
-            bytes_to_partners=len(frame) * len(self._parties),
+            bytes_to_partners=sum(map(len, frames.values())),
             bytes_from_partners=n_received,
             wall_s=time.perf_counter() - wall,
             cpu_s=cpu_s,
+            lost=lost,
         )

@@ -47,7 +47,7 @@ from pharmonia.governance.permissions import decide
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import Action, ResourceKind
 from pharmonia.learn.messages import Finish, decode, is_learning_frame
-from pharmonia.run.engine import Engine, Exchange, OnReply, collect
+from pharmonia.run.engine import Engine, Exchange, Incoming, OnReply
 from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
 from pharmonia.run.witness import Witness
 from pharmonia.secagg.header import RoundHeader
@@ -322,26 +322,24 @@ class Chronicled:
         """Names of the partners, in the order of replies."""
         return self._engine.partners
 
-    def exchange(self, frame: bytes) -> Exchange:
-        """Carry the frame; a header is recorded before it, a refusal before the error.
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        """Carry the frames; a header is recorded before it, a refusal before the error, and not handed on.
 
         Raises:
             RefusedError: A party refuses; with the reasons of all who do.
         """
-        return collect(self.exchange_each, self.partners, frame)
-
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        """As `exchange`; refusals are not handed on."""
-        self._note(frame)
+        for frame in set(frames.values()):
+            self._note(frame)
         refusals: dict[str, Refusal] = {}
 
-        def hand_on(partner: str, reply: bytes) -> None:
-            if is_refusal(reply):
-                refusals[partner] = decode_refusal(reply)
+        def hand_on(partner: str, reply: Incoming) -> None:
+            short = reply.at_hand
+            if short is not None and is_refusal(short):
+                refusals[partner] = decode_refusal(short)
             else:
                 on_reply(partner, reply)
 
-        exchange = self._engine.exchange_each(frame, hand_on)
+        exchange = self._engine.carry(frames, hand_on)
         if refusals:
             ordered = [refusals[partner] for partner in self.partners if partner in refusals]
             self._chronicle.refused(ordered)

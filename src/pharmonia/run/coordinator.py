@@ -17,7 +17,7 @@ from pharmonia.learn.server import ServerState, server_step
 from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Weighting
 from pharmonia.learn.shared import shared_model
 from pharmonia.run.arrayfile import read_arrays, write_arrays
-from pharmonia.run.engine import Engine
+from pharmonia.run.engine import Engine, exchange
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
 from pharmonia.run.sums import MAX_WEIGHT_BITS, PartnersSum, Request, Sums, Traffic, require_done
@@ -89,7 +89,7 @@ class Coordinator:
             state = self._round(state, on_round, traffic)
             traffic = Traffic()
         best_round = -1 if state.selection.best_round is None else state.selection.best_round
-        require_done(self._engine.exchange(encode(Finish(best_round=best_round))))
+        require_done(exchange(self._engine, encode(Finish(best_round=best_round))))
         model = TrainedModel(
             parameters=state.best_parameters, selection=state.selection, rounds=self._store.rounds(self._run_id)
         )

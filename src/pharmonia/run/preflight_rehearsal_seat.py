@@ -1,6 +1,6 @@
 """The coordinator's side of a rehearsal: one secure sum of zeros over all partners, through the run's own engine."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from pharmonia.base.errors import MessageError
 from pharmonia.governance.plan import RunPlan
 from pharmonia.learn.learner import Tensors
 from pharmonia.learn.messages import Broadcast
-from pharmonia.run.engine import Engine, Exchange, OnReply
+from pharmonia.run.engine import Arrived, Engine, Exchange, OnReply, exchange
 from pharmonia.run.preflight_rehearsal import Part, encode_roster, rehearsed_tensors, unwrap, wrap
 from pharmonia.run.sums import Request, SecureSums
 from pharmonia.run.tensors import digest_of, sum_layout
@@ -26,15 +26,12 @@ class _Rehearsed:
         """As the engine has them."""
         return self._engine.partners
 
-    def exchange(self, frame: bytes) -> Exchange:
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
         """As the engine, within a rehearsal."""
-        exchange = self._engine.exchange(wrap(Part.CARRY, frame))
-        return replace(exchange, replies=tuple(unwrap(Part.CARRY, reply) for reply in exchange.replies))
-
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        """As the engine, within a rehearsal."""
-        return self._engine.exchange_each(
-            wrap(Part.CARRY, frame), lambda partner, reply: on_reply(partner, unwrap(Part.CARRY, reply))
+        wrapped = {frame: wrap(Part.CARRY, frame) for frame in set(frames.values())}
+        return self._engine.carry(
+            {partner: wrapped[frame] for partner, frame in frames.items()},
+            lambda partner, reply: on_reply(partner, Arrived(unwrap(Part.CARRY, reply.whole()))),
         )
 
 
@@ -49,10 +46,10 @@ def rehearse(engine: Engine, plan: RunPlan) -> int:
         MessageError: An answer that belongs in no rehearsal, or a sum that is not of zeros.
         PharmoniaError: As `SecureSums`: whatever would have ended the first round.
     """
-    asked = engine.exchange(wrap(Part.IDENTITY, b""))
+    asked = exchange(engine, wrap(Part.IDENTITY, b""))
     keys = [unwrap(Part.IDENTITY, reply) for reply in asked.replies]
     identities = dict(zip(engine.partners, keys, strict=True))
-    for reply in engine.exchange(wrap(Part.ROSTER, encode_roster(identities))).replies:
+    for reply in exchange(engine, wrap(Part.ROSTER, encode_roster(identities))).replies:
         unwrap(Part.ROSTER, reply)
     terms, tensors = plan.aggregation, rehearsed_tensors(plan)
     members = [Member(id=partner, identity=identities[partner]) for partner in plan.partners]

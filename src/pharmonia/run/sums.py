@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Lock
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import MessageError
 from pharmonia.learn.contributions import Contribution, federated_average
 from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, decode, encode, is_learning_frame
-from pharmonia.run.engine import Engine, Exchange
+from pharmonia.run.engine import Engine, Exchange, Incoming, exchange, exchange_each
 from pharmonia.run.tensors import MAGNITUDE_BITS, magnitude_layout
 from pharmonia.secagg.fixedpoint import HEADROOM_BITS, WeightedSum, clip_limit, next_exponents
 from pharmonia.secagg.header import MAX_EXPONENT, Layout, Tier
@@ -131,14 +132,14 @@ class PlainSums:
         Raises:
             MessageError: An answer that is none to this request.
         """
-        exchange = self._engine.exchange(encode(request.frame_of(self._n_sums, False)))
+        told = exchange(self._engine, encode(request.frame_of(self._n_sums, False)))
         self._n_sums += 1
-        contributions = [_contribution(frame, request.layout) for frame in exchange.replies]
+        contributions = [_contribution(frame, request.layout) for frame in told.replies]
         return PartnersSum(
             mean=federated_average(contributions),
             total_weight=sum(contribution.weight for contribution in contributions),
             n_clipped=0,
-            traffic=Traffic().plus(exchange),
+            traffic=Traffic().plus(told),
         )
 
     @property
@@ -180,11 +181,11 @@ class SecureSums:
             n_colluders=self._n_colluders,
             ring_degree=self._ring_degree,
         )
-        asked = self._engine.exchange(encode(SessionRequest(session=roster.session)))
+        asked = exchange(self._engine, encode(SessionRequest(session=roster.session)))
         offers = {offer.partner: offer for offer in _expect(KeyOffer, asked)}
         ordered = tuple(offers[partner] for partner in sorted_ids(list(offers)))
         self._directory = Directory(roster=roster, offers=ordered)
-        told = self._engine.exchange(encode_secure(KeyOffers(offers=ordered)))
+        told = exchange(self._engine, encode_secure(KeyOffers(offers=ordered)))
         require_done(told)
         self._n_sums = 0
         return Traffic().plus(asked).plus(told)
@@ -244,14 +245,17 @@ class SecureSums:
             weight_bits=request.weight_bits,
         )
         self._n_sums += 1
-        asked = self._engine.exchange(encode(ask()))  # a broadcast is as long as the model: nobody keeps it
+        asked = exchange(self._engine, encode(ask()))  # a broadcast is as long as the model: nobody keeps it
         server = open_round(self._directory, plan, _expect(Ready, asked))
 
-        def add(_: str, frame: bytes) -> None:
-            nonlocal server
-            server = server.add(_expected(MaskedUpdate, frame))
+        one_at_a_time = Lock()
 
-        masked = self._engine.exchange_each(encode_secure(server.header), add)
+        def add(_: str, reply: Incoming) -> None:
+            nonlocal server
+            with one_at_a_time:
+                server = server.add(_expected(MaskedUpdate, reply.whole()))
+
+        masked = exchange_each(self._engine, encode_secure(server.header), add)
         return server.finish(), Traffic().plus(asked).plus(masked)
 
     @property
@@ -264,13 +268,13 @@ class SecureSums:
         self._scales = {name: list(exponents) for name, exponents in scales.items()}
 
 
-def require_done(exchange: Exchange) -> None:
+def require_done(told: Exchange) -> None:
     """Refuse any answer but Done.
 
     Raises:
         MessageError: A partner said something else.
     """
-    for frame in exchange.replies:
+    for frame in told.replies:
         if not is_learning_frame(frame) or not isinstance(decode(frame), Done):
             raise MessageError("a partner did not confirm what it was told")
 
@@ -282,8 +286,8 @@ def _contribution(frame: bytes, layout: Layout) -> Contribution:
     return message
 
 
-def _expect(kind: type[SecureT], exchange: Exchange) -> list[SecureT]:
-    return [_expected(kind, frame) for frame in exchange.replies]
+def _expect(kind: type[SecureT], told: Exchange) -> list[SecureT]:
+    return [_expected(kind, frame) for frame in told.replies]
 
 
 def _expected(kind: type[SecureT], frame: bytes) -> SecureT:

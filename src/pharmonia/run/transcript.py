@@ -1,13 +1,13 @@
 """What the coordinator saw of a run, frame by frame, in files: for auditors, and for attacks on our own sums."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pharmonia.base.canonical import Json, canonical_json
-from pharmonia.base.errors import DataFileError
-from pharmonia.run.engine import Engine, Exchange, OnReply, collect
+from pharmonia.base.errors import DataFileError, MessageError
+from pharmonia.run.engine import Arrived, Engine, Exchange, Incoming, OnReply
 from pharmonia.run.files import write_whole
 
 ABOUT_FILE = "transcript.json"
@@ -44,23 +44,26 @@ class Recorder:
         """Names of the partners, in the order of replies."""
         return self._engine.partners
 
-    def exchange(self, frame: bytes) -> Exchange:
-        """Carry the frame, and write down what came back before anybody reads it."""
-        return collect(self.exchange_each, self.partners, frame)
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        """Carry the frames, and write down what came back before anybody reads it.
 
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        """As `exchange`, one answer after another."""
+        Raises:
+            MessageError: Not the same frame for all: a transcript is of rounds in which nobody goes away.
+        """
+        if len(set(frames.values())) != 1 or len(frames) != len(self.partners):
+            raise MessageError("a transcript holds frames that go to all partners alike")
         if self._n_seen == 0:
             about: dict[str, Json] = {"format": FORMAT, "version": FORMAT_VERSION, "partners": list(self.partners)}
             write_whole(self._folder / ABOUT_FILE, canonical_json(about))
         numbers = {partner: number for number, partner in enumerate(self.partners)}
 
-        def write_down(partner: str, reply: bytes) -> None:
-            write_whole(self._folder / f"{self._n_seen:06d}-reply-{numbers[partner]:03d}.frame", reply)
-            on_reply(partner, reply)
+        def write_down(partner: str, reply: Incoming) -> None:
+            frame = reply.whole()
+            write_whole(self._folder / f"{self._n_seen:06d}-reply-{numbers[partner]:03d}.frame", frame)
+            on_reply(partner, Arrived(frame))
 
-        exchange = self._engine.exchange_each(frame, write_down)
-        write_whole(self._folder / f"{self._n_seen:06d}-request.frame", frame)
+        exchange = self._engine.carry(frames, write_down)
+        write_whole(self._folder / f"{self._n_seen:06d}-request.frame", next(iter(frames.values())))
         self._n_seen += 1
         return exchange
 

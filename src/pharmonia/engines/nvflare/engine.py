@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pharmonia.base.errors import EngineError, MessageError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.wire import PART_BYTES, Assembly, Form, Reply, Request, Task, decode_fault, held_length
-from pharmonia.run.engine import Exchange, OnReply, collect
+from pharmonia.run.engine import Arrived, Exchange, OnReply
 
 _HELLO_WAIT_S = 0.1  # between two calls to a site that is not there yet
 _HELLO_ANSWER_S = 1.0  # one to a job that has only begun is lost
@@ -104,7 +104,9 @@ class NvflareEngine:
             UnreachableError: One is not there in time.
             PharmoniaError: What one of them refuses with.
         """
-        self._together(self._greet)
+        _, lost = self._together(self._partners, self._greet)
+        if lost:
+            raise UnreachableError("; ".join(lost[partner] for partner in self._partners if partner in lost))
 
     def _greet(self, partner: str) -> int:
         until = time.monotonic() + self._limits.hello_timeout_s
@@ -122,58 +124,51 @@ class NvflareEngine:
             time.sleep(_HELLO_WAIT_S)
 
     def ask(self, partner: str, frame: bytes) -> bytes:
-        """One partner's answer to a frame; raises as `exchange`."""
-        answers: list[bytes] = []
-        self._ask(partner, frame, next(self._numbers), lambda _, answer: answers.append(answer))
-        return answers[0]
-
-    def exchange(self, frame: bytes) -> Exchange:
-        """Send the frame to every partner and collect their answers.
+        """One partner's answer to a frame.
 
         Raises:
-            UnreachableError: A partner did not answer in time.
+            UnreachableError: The partner did not answer in time.
+            PharmoniaError: As `carry`.
+        """
+        answers: list[bytes] = []
+        self._ask(partner, frame, next(self._numbers), lambda _, answer: answers.append(answer.whole()))
+        return answers[0]
+
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        """Send each of these partners its frame, and hand their answers on as they arrive.
+
+        Raises:
             MessageError: A frame over the limit, or an answer that no site gives.
             PharmoniaError: What failed at a partner, as the class that it has there, with the partner's name.
         """
-        return collect(self.exchange_each, self._partners, frame)
-
-    def exchange_each(self, frame: bytes, on_reply: OnReply) -> Exchange:
-        """As `exchange`, handing answers on as they arrive, one at a time, and keeping none.
-
-        Args:
-            frame: For every partner.
-            on_reply: Told a partner's name and its answer, in any order.
-        """
         wall, cpu, number = time.perf_counter(), time.process_time(), next(self._numbers)
-        one_at_a_time = threading.Lock()
-
-        def hand_on(partner: str, reply: bytes) -> None:
-            with one_at_a_time:
-                on_reply(partner, reply)
-
-        n_received = self._together(lambda partner: self._ask(partner, frame, number, hand_on))
+        n_received, lost = self._together(frames, lambda partner: self._ask(partner, frames[partner], number, on_reply))
         return Exchange(
             replies=(),
-            bytes_to_partners=len(frame) * len(self._partners),
+            bytes_to_partners=sum(map(len, frames.values())),
             bytes_from_partners=n_received,
             wall_s=time.perf_counter() - wall,
             cpu_s=time.process_time() - cpu,
+            lost=lost,
         )
 
-    def _together(self, work: Callable[[str], int]) -> int:
-        """The sum of what the work gives for each partner; of their errors the first, when all are done."""
-        pending = {self._pool.submit(work, partner): partner for partner in self._partners}
+    def _together(self, partners: Iterable[str], work: Callable[[str], int]) -> tuple[int, dict[str, str]]:
+        """The sum of what the work gives for each partner, and who cannot be reached; raises what else failed first."""
+        pending = {self._pool.submit(work, partner): partner for partner in partners}
         failed: dict[str, PharmoniaError] = {}
+        lost: dict[str, str] = {}
         total = 0
         for future in as_completed(pending):
             try:
                 total += future.result()
+            except UnreachableError as error:
+                lost[pending[future]] = str(error)
             except PharmoniaError as error:
                 failed[pending[future]] = error
         if failed:
             errors = [failed[partner] for partner in self._partners if partner in failed]
             raise type(errors[0])("; ".join(str(error) for error in errors)) from errors[0]
-        return total
+        return total, lost
 
     def _ask(self, partner: str, frame: bytes, number: int, on_reply: OnReply) -> int:
         """Bytes of the answer, once it is handed on."""
@@ -183,7 +178,7 @@ class NvflareEngine:
         reply = self._send(partner, frame, number)
         if reply.form is not Form.HELD:
             answer = self._opened(partner, reply)
-            on_reply(partner, answer)
+            on_reply(partner, Arrived(answer))
             return len(answer)
         length = held_length(reply.body)
         if length > limits.max_frame_bytes:
@@ -191,7 +186,7 @@ class NvflareEngine:
                 f"{partner}: a frame has at most {limits.max_frame_bytes} bytes, its answer has {length}"
             )
         with self._room.for_bytes(length):
-            on_reply(partner, self._fetch(partner, number, length))
+            on_reply(partner, Arrived(self._fetch(partner, number, length)))
         return length
 
     def _send(self, partner: str, frame: bytes, number: int) -> Reply:
