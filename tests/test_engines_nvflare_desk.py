@@ -98,7 +98,7 @@ def fault(reply: Reply) -> PharmoniaError:
 def test_a_frame_of_any_length_comes_and_goes_whole(tmp_path: Path, length: int) -> None:
     wires = Wires(tmp_path)
     carrier = engine(wires)
-    carrier.hello()
+    carrier.hello(len(PARTNERS))
     frame = bytes(range(256)) * (length // 256 + 1)
     told = exchange(carrier, frame[:length])
     assert told.replies == (frame[:length],) * 3
@@ -111,7 +111,7 @@ def test_replies_come_in_the_order_of_partners(tmp_path: Path) -> None:
     for name, party in wires.parties.items():
         party.answer = lambda _, name=name: name.encode()  # type: ignore[misc]
     carrier = engine(wires)
-    carrier.hello()
+    carrier.hello(len(PARTNERS))
     assert exchange(carrier, b"?").replies == (b"Ada", b"Ben", b"Cleo")
     assert carrier.ask("Ben", b"?") == b"Ben"
     assert len(wires.parties["Ada"].frames) == 1
@@ -120,7 +120,7 @@ def test_replies_come_in_the_order_of_partners(tmp_path: Path) -> None:
 def test_replies_are_handed_on_and_not_kept(tmp_path: Path) -> None:
     wires = Wires(tmp_path, lambda _: bytes(PART_BYTES + 1))
     carrier = engine(wires)
-    carrier.hello()
+    carrier.hello(len(PARTNERS))
     seen: list[str] = []
 
     def take(partner: str, reply: Incoming) -> None:
@@ -136,7 +136,7 @@ def test_replies_are_handed_on_and_not_kept(tmp_path: Path) -> None:
 def test_no_more_long_replies_are_on_their_way_than_there_is_room_for(tmp_path: Path) -> None:
     wires = Wires(tmp_path, lambda _: bytes(2 * PART_BYTES))
     carrier = engine(wires, room_bytes=1)
-    carrier.hello()
+    carrier.hello(len(PARTNERS))
     under_way: set[str] = set()
 
     def watch(partner: str, task: Task, asked: Request) -> Reply | None:
@@ -162,7 +162,7 @@ def test_a_site_that_is_not_there_yet_is_greeted_again(tmp_path: Path) -> None:
         return None
 
     wires.bend = early
-    engine(wires, hello_timeout_s=5.0).hello()
+    engine(wires, hello_timeout_s=5.0).hello(len(PARTNERS))
     assert len(missed) == 2
 
 
@@ -176,7 +176,7 @@ def test_a_site_that_never_comes_is_named(tmp_path: Path) -> None:
 
     wires.bend = away
     with pytest.raises(UnreachableError, match="Ben: lost; gave up"):
-        engine(wires, hello_timeout_s=0.01).hello()
+        engine(wires, hello_timeout_s=0.01).hello(len(PARTNERS))
 
 
 def test_a_party_that_cannot_be_opened_answers_every_hello_with_the_reason(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_party_that_cannot_be_opened_answers_every_hello_with_the_reason(tmp_p
 def test_all_who_fail_are_named_and_the_first_decides_the_class(tmp_path: Path) -> None:
     wires = Wires(tmp_path)
     carrier = engine(wires)
-    carrier.hello()
+    carrier.hello(len(PARTNERS))
 
     def replayed(_: bytes) -> bytes:
         raise ReplayError("round 3 was masked")
@@ -289,7 +289,7 @@ def test_a_frame_while_another_is_handled_is_refused_and_a_hello_waits(tmp_path:
 def test_a_site_cannot_hold_out_more_than_the_coordinator_takes(tmp_path: Path) -> None:
     wires = Wires(tmp_path)
     carrier = engine(wires, max_frame_bytes=100)
-    carrier.hello()
+    carrier.hello(len(PARTNERS))
     with pytest.raises(MessageError, match="at most 100 bytes"):
         exchange(carrier, bytes(101))
     assert not wires.parties["Ada"].frames

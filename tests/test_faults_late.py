@@ -92,7 +92,7 @@ def trained(place: Consortium, bend: Callable[[Deliver], Reply] | None) -> Train
         def arm(record: RoundRecord) -> None:
             line.bend = bend if record.round_index == 0 else line.bend
 
-        engine.hello()
+        engine.hello(len(engine.partners))
         try:
             config = read_coordinator(place.folder / COORDINATOR)
             return coordinate(config, engine, engine, place.now, arm)

@@ -26,7 +26,7 @@ from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task
 
 COORDINATOR_FOLDER = "PHARMONIA_COORDINATOR"  # environment variable of the server's own service
 FAILED_FILE = "failed.txt"
-LOST_FILE = "lost.txt"  # names of partners; written by whoever ends the job because their processes are gone
+LOST_FILE = "lost.txt"  # names of partners whose processes for the job are gone, a line each; the service writes it
 _LOOK_S = 0.5  # between two looks whether the job was ended
 _IDLE_LOOK_S, _IDLE_LOOKS = 10.0, 3  # the last part of an answer may be under way for so long
 
@@ -54,6 +54,7 @@ class PushLink:
         anew, with which an answer under way is lost: whoever waits long asks whether the site is at work at all.
         """
         self._require_job()
+        self._require_process(partner)
         answers = self._sent(partner, task, request, timeout_s)
         n_idle, look_at = 0, time.monotonic() + _IDLE_LOOK_S
         while True:
@@ -61,6 +62,7 @@ class PushLink:
                 answer = answers.get(timeout=_LOOK_S)
             except Empty:
                 self._require_job()
+                self._require_process(partner)
                 if task is not Task.HELLO and time.monotonic() >= look_at:
                     n_idle = n_idle + 1 if self._is_idle(partner, request.run) else 0
                     look_at = time.monotonic() + _IDLE_LOOK_S
@@ -115,11 +117,22 @@ class PushLink:
         """Says why the job was ended, if it was."""
         if not self._abort_signal.triggered:
             return
-        try:
-            lost = (self._folder / LOST_FILE).read_text(encoding="utf-8")
-        except OSError as error:
-            raise EngineError("the job was ended") from error
-        raise UnreachableError(f"{lost}: the process for this job is gone")
+        lost = read_lost(self._folder)
+        if not lost:
+            raise EngineError("the job was ended")
+        raise UnreachableError(f"{', '.join(lost)}: the process for this job is gone")
+
+    def _require_process(self, partner: str) -> None:
+        if partner in read_lost(self._folder):
+            raise UnreachableError(f"{partner}: the process for this job is gone")
+
+
+def read_lost(folder: Path) -> tuple[str, ...]:
+    """Partners that the service of a coordinator's folder told the job to be lost."""
+    try:
+        return tuple((folder / LOST_FILE).read_text(encoding="utf-8").split("\n"))
+    except OSError:
+        return ()
 
 
 def _reply_in(answer: Message, partner: str, task: Task, timeout_s: float) -> Reply:
@@ -155,6 +168,10 @@ class CoordinatorController(Controller):  # type: ignore[misc]
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:
         """Do the run; the folder is the coordinator's own."""
 
+    def n_needed(self, folder: Path) -> int:  # noqa: ARG002 - for who reads it there
+        """Partners without whom the run does not begin or go on; the folder is the coordinator's own."""
+        return len(self._partners)
+
     def limits(self, folder: Path) -> Limits:  # noqa: ARG002 - for who keeps them there
         """What this coordinator allows; the folder is its own."""
         return Limits()
@@ -179,7 +196,7 @@ class CoordinatorController(Controller):  # type: ignore[misc]
         try:
             link = PushLink(fl_ctx.get_engine(), abort_signal, folder)
             with closing(NvflareEngine(link, self._run, self._partners, self.limits(folder))) as engine:
-                engine.hello()
+                engine.hello(self.n_needed(folder))
                 self.conduct(engine, folder)
         except BaseException as error:
             with suppress(OSError):  # a full disk must not keep the job from its end

@@ -76,7 +76,11 @@ class _Room:
 
 
 class NvflareEngine:
-    """Carries frames to the partners of a job, all at the same time."""
+    """Carries frames to the partners of a job, all at the same time.
+
+    Guarantees:
+        who_is_lost_stays_lost: A partner that could not be reached once is not waited for again; the next job asks it.
+    """
 
     def __init__(self, link: Link, run: str, partners: Sequence[str], limits: Limits) -> None:
         """Partners: names of their sites; replies come in this order."""
@@ -87,6 +91,7 @@ class NvflareEngine:
         self._numbers = itertools.count(1)
         self._pool = ThreadPoolExecutor(max(len(self._partners), 1), thread_name_prefix="exchange")
         self._room = _Room(limits.room_bytes)
+        self._lost: dict[str, str] = {}  # by partner, why
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -97,16 +102,24 @@ class NvflareEngine:
         """Give the threads back."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def hello(self) -> None:
-        """Wait until every partner is there and has agreed to the run.
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Partners that are not lost."""
+        return tuple(partner for partner in self._partners if partner not in self._lost)
+
+    def hello(self, n_needed: int) -> None:
+        """Wait until the partners are there and have agreed to the run; who is not there in time is lost.
+
+        Args:
+            n_needed: Fewer will not do.
 
         Raises:
-            UnreachableError: One is not there in time.
+            UnreachableError: Fewer are there in time.
             PharmoniaError: What one of them refuses with.
         """
-        _, lost = self._together(self._partners, self._greet)
-        if lost:
-            raise UnreachableError("; ".join(lost[partner] for partner in self._partners if partner in lost))
+        self._together(self._partners, self._greet)
+        if len(self.present) < n_needed:
+            raise UnreachableError("; ".join(self._lost[name] for name in self._partners if name in self._lost))
 
     def _greet(self, partner: str) -> int:
         until = time.monotonic() + self._limits.hello_timeout_s
@@ -130,6 +143,8 @@ class NvflareEngine:
             UnreachableError: The partner did not answer in time.
             PharmoniaError: As `carry`.
         """
+        if partner in self._lost:
+            raise UnreachableError(self._lost[partner])
         answers: list[bytes] = []
         self._ask(partner, frame, next(self._numbers), lambda _, answer: answers.append(answer.whole()))
         return answers[0]
@@ -142,33 +157,33 @@ class NvflareEngine:
             PharmoniaError: What failed at a partner, as the class that it has there, with the partner's name.
         """
         wall, cpu, number = time.perf_counter(), time.process_time(), next(self._numbers)
-        n_received, lost = self._together(frames, lambda partner: self._ask(partner, frames[partner], number, on_reply))
+        asked = [partner for partner in frames if partner not in self._lost]
+        n_received = self._together(asked, lambda partner: self._ask(partner, frames[partner], number, on_reply))
         return Exchange(
             replies=(),
-            bytes_to_partners=sum(map(len, frames.values())),
+            bytes_to_partners=sum(len(frames[partner]) for partner in asked),
             bytes_from_partners=n_received,
             wall_s=time.perf_counter() - wall,
             cpu_s=time.process_time() - cpu,
-            lost=lost,
+            lost={partner: self._lost[partner] for partner in frames if partner in self._lost},
         )
 
-    def _together(self, partners: Iterable[str], work: Callable[[str], int]) -> tuple[int, dict[str, str]]:
-        """The sum of what the work gives for each partner, and who cannot be reached; raises what else failed first."""
+    def _together(self, partners: Iterable[str], work: Callable[[str], int]) -> int:
+        """The sum of what the work gives for each partner that is not lost; raises what else failed first."""
         pending = {self._pool.submit(work, partner): partner for partner in partners}
         failed: dict[str, PharmoniaError] = {}
-        lost: dict[str, str] = {}
         total = 0
         for future in as_completed(pending):
             try:
                 total += future.result()
             except UnreachableError as error:
-                lost[pending[future]] = str(error)
+                self._lost[pending[future]] = str(error)
             except PharmoniaError as error:
                 failed[pending[future]] = error
         if failed:
             errors = [failed[partner] for partner in self._partners if partner in failed]
             raise type(errors[0])("; ".join(str(error) for error in errors)) from errors[0]
-        return total, lost
+        return total
 
     def _ask(self, partner: str, frame: bytes, number: int, on_reply: OnReply) -> int:
         """Bytes of the answer, once it is handed on."""

@@ -214,7 +214,7 @@ class Seat:
         if run in self._store.finished():
             return Ending(status=_COMPLETED)
         with suppress(InputError):  # it only tells the job why it ends
-            write_whole(self._folder / LOST_FILE, ", ".join(sorted(lost)).encode())
+            write_whole(self._folder / LOST_FILE, "\n".join(sorted(lost)).encode())
         operator.abort(job_id)
         until = time.monotonic() + _ABORT_S
         while not (self._service.stop.wait(POLL_S) or time.monotonic() > until):
