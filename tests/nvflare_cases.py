@@ -180,7 +180,7 @@ class CaseController(CoordinatorController):
         results["late"] = failure(lambda: impatient.ask("Ada", b"do wait 2"))
         results["busy"] = failure(lambda: engine.ask("Ada", b"do echo"))
         stranger = NvflareEngine(engine._link, "another run", engine.partners, Limits())
-        results["run"] = failure(stranger.hello)
+        results["run"] = failure(lambda: stranger.hello(len(engine.partners)))
         task = cast(Task, SimpleNamespace(value="pharmonia.other"))
         hello = Request(run=self._run, number=0, start=0, length=0, part=b"")
         results["task"] = failure(lambda: engine._opened("Ben", engine._link.ask("Ben", task, hello, 9.0)))
