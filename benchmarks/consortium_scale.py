@@ -36,6 +36,7 @@ from pharmonia.engines.nvflare.local import SERVER, LocalFederation, Plot
 from pharmonia.run.engine import FrameHandler
 from pharmonia.run.protection import Masked, SecureTerms
 from pharmonia.run.sums import SecureSums
+from pharmonia.secagg.header import Tier
 from pharmonia.secagg.roster import Member
 from relay import Line, Relay
 
@@ -89,6 +90,7 @@ class FixedOfTen(Fixed):
             members=MEMBERS,
             n_colluders=N_COLLUDERS,
             ring_degree=RING_DEGREE,
+            tier=Tier.COMMIT_THEN_MASK,
         )
         self._protection = Masked(terms, folder)
 

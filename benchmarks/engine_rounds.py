@@ -35,7 +35,7 @@ from pharmonia.run.engine import FrameHandler
 from pharmonia.run.protection import Masked, SecureTerms, Work
 from pharmonia.run.sums import Request, SecureSums
 from pharmonia.run.tensors import digest_of
-from pharmonia.secagg.header import Layout
+from pharmonia.secagg.header import Layout, Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import decode as decode_secure
 from pharmonia.secagg.roster import Member
@@ -74,6 +74,7 @@ class Fixed:
             members=MEMBERS,
             n_colluders=1,
             ring_degree=4,
+            tier=Tier.COMMIT_THEN_MASK,
         )
         self._protection = Masked(terms, folder)
 

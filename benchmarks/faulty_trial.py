@@ -409,4 +409,4 @@ def undisturbed(folder: Path, n_partners: int, rounds: int) -> TrainedModel:
     run, sums = "run", made.sums
     store.open_run(run, {}, datetime.now(UTC))
     performance = Performance(checkpoint_every_s=1e9)
-    return Coordinator(plan, made.engine, sums, store, run, performance, made.sum_error).train(lambda _: None)
+    return Coordinator(plan, sums, store, run, performance, made.sum_error).train(lambda _: None)

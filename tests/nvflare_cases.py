@@ -35,6 +35,7 @@ from pharmonia.run.party import Party
 from pharmonia.run.protection import Masked, SecureTerms
 from pharmonia.run.records import TrainingPlan
 from pharmonia.run.sums import SecureSums
+from pharmonia.secagg.header import Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.roster import Member, sorted_ids
 from run_cases import NEVER, local_settings, open_store, partner_datasets
@@ -85,6 +86,7 @@ def party_of(partner: str, run: str, folder: Path) -> Party:
         members=members(),
         n_colluders=n_colluders(len(PARTNERS)),
         ring_degree=RING_DEGREE,
+        tier=Tier.COMMIT_THEN_MASK,
     )
     return Party(learner, Masked(terms, folder / run), folder / run)
 
@@ -192,7 +194,7 @@ def train(engine: NvflareEngine, run: str, folder: Path) -> str:
     home = folder / run
     home.mkdir(parents=True)
     sums = SecureSums(engine, members(), n_colluders=n_colluders(len(PARTNERS)), ring_degree=RING_DEGREE)
-    coordinator = Coordinator(plan_of(run), engine, sums, open_store(home), "run", NEVER)
+    coordinator = Coordinator(plan_of(run), sums, open_store(home), "run", NEVER)
     model = coordinator.train(lambda _: None)
     return hashlib.sha256(model.parameters.tobytes()).hexdigest()
 

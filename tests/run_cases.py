@@ -85,7 +85,7 @@ def coordinator(
     learners = interaction_learners(parts, local or local_settings(), plan.method, plan.seed)
     simulation = simulate(learners, aggregation, folder / "runs" / "run")
     store = store or open_store(folder)
-    return Coordinator(plan, simulation.engine, simulation.sums, store, "run", performance, simulation.sum_error)
+    return Coordinator(plan, simulation.sums, store, "run", performance, simulation.sum_error)
 
 
 def essence(model: TrainedModel) -> list[tuple[int, float, float, str]]:

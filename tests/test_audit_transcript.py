@@ -31,7 +31,7 @@ def recorded(folder: Path, aggregation: Aggregation, rounds: int = 2) -> dict[st
         truth.update({name: party.last_contribution.values.copy() for name, party in simulation.parties.items()})
         return 0.0
 
-    run = Coordinator(plan, simulation.engine, simulation.sums, open_store(folder), "run", NEVER, note)
+    run = Coordinator(plan, simulation.sums, open_store(folder), "run", NEVER, note)
     run.train(lambda _: None)
     return truth
 

@@ -58,7 +58,7 @@ def results(folder: Path) -> Results:
 @pytest.mark.parametrize("run", ROUNDS)
 def test_a_run_between_processes_gives_the_model_of_the_run_in_one(results: Results, tmp_path: Path, run: str) -> None:
     made = simulate(learners_of(run), Aggregation.SECURE, tmp_path / "home")
-    coordinator = Coordinator(plan_of(run), made.engine, made.sums, open_store(tmp_path), "run", NEVER)
+    coordinator = Coordinator(plan_of(run), made.sums, open_store(tmp_path), "run", NEVER)
     model = coordinator.train(lambda _: None)
     assert results[run] == hashlib.sha256(model.parameters.tobytes()).hexdigest()
 

@@ -179,7 +179,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     store = RunStore(f"sqlite:///{folder / 'runs.sqlite'}", folder)
     store.open_run("run", {}, NOW)
     plan = TrainingPlan(local=SETTINGS.local, method=SETTINGS.method, schedule=SETTINGS.schedule, seed=0)
-    return Coordinator(plan, made.engine, made.sums, store, "run", NEVER, made.sum_error).train(lambda record: None)
+    return Coordinator(plan, made.sums, store, "run", NEVER, made.sum_error).train(lambda record: None)
 
 
 def test_a_run_killed_on_both_sides_ends_bit_for_bit_as_one_that_was_not(done: Place, in_process: TrainedModel) -> None:

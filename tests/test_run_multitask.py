@@ -44,7 +44,7 @@ def train(
         local=settings, method=Method.parse(method), schedule=Schedule(rounds=rounds, patience=9), seed=3
     )
     made = simulation_of(folder, method, aggregation, settings)
-    coordinator = Coordinator(plan, made.engine, made.sums, open_store(folder), "run", performance, made.sum_error)
+    coordinator = Coordinator(plan, made.sums, open_store(folder), "run", performance, made.sum_error)
 
     def watch(record: RoundRecord) -> None:
         if record.round_index == stop_after:
@@ -83,7 +83,7 @@ def test_an_owner_of_everything_takes_part_alone(tmp_path: Path) -> None:
     method = Method.parse("fedsgd")
     made = simulate([(0, "all", MultitaskLearner(data, PLAIN, method, (3, 0)))], Aggregation.SECURE, tmp_path / "home")
     plan = TrainingPlan(local=PLAIN, method=method, schedule=Schedule(rounds=5, patience=9), seed=3)
-    model = Coordinator(plan, made.engine, made.sums, open_store(tmp_path), "run", NEVER).train(lambda _: None)
+    model = Coordinator(plan, made.sums, open_store(tmp_path), "run", NEVER).train(lambda _: None)
     errors = [record.valid_error for record in model.rounds]
     assert min(errors[1:]) < errors[0]
 
@@ -102,4 +102,4 @@ def test_a_method_with_private_norms_is_refused_before_anything_is_asked(tmp_pat
     )
     made = simulation_of(tmp_path, "fedavg", Aggregation.PLAIN, PLAIN)
     with pytest.raises(OptionError, match="private"):
-        Coordinator(plan, made.engine, made.sums, open_store(tmp_path), "run", NEVER)
+        Coordinator(plan, made.sums, open_store(tmp_path), "run", NEVER)

@@ -95,7 +95,7 @@ def train(
     learners = simulation.interaction_learners(parts, local_settings(), Method(), plan.seed)
     made = simulation.simulate(learners, aggregation, folder / "runs" / "run", None, charter)
     told = None if charter is None else charter.chronicle.aggregated
-    coordinator = Coordinator(plan, made.engine, made.sums, store, "run", performance, made.sum_error, told)
+    coordinator = Coordinator(plan, made.sums, store, "run", performance, made.sum_error, told)
     watching: AbstractContextManager[None] = nullcontext()
     if charter is not None:
         charter.chronicle.require_recorded([record.aggregate_digest for record in store.rounds("run")])

@@ -180,7 +180,7 @@ def test_an_answer_to_something_else_is_refused(tmp_path: Path, answer: Message)
     plan = TrainingPlan(local=local_settings(), method=Method(), schedule=Schedule(rounds=1, patience=1), seed=0)
     engine = InProcessEngine({"Stubborn": StubbornParty(encode(answer))})
     with pytest.raises(MessageError, match="expected a contribution of 1 values"):
-        Coordinator(plan, engine, PlainSums(engine), open_store(tmp_path), "run", NEVER).train(lambda _: None)
+        Coordinator(plan, PlainSums(engine), open_store(tmp_path), "run", NEVER).train(lambda _: None)
 
 
 def record(round_index: int, valid_error: float = 0.5) -> RoundRecord:
@@ -257,7 +257,7 @@ def run_of_one(folder: Path, dataset: PartnerDataset) -> Vector:
     learners = interaction_learners([(0, dataset)], local_settings(), Method(), plan.seed)
     simulation = simulate(learners, Aggregation.SECURE, folder)
     store = open_store(folder)
-    run = Coordinator(plan, simulation.engine, simulation.sums, store, "run", NEVER)
+    run = Coordinator(plan, simulation.sums, store, "run", NEVER)
     return run.train(lambda _: None).parameters
 
 

@@ -22,7 +22,7 @@ from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, Stat
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.protection import RECORD_FILE, Masked, SecureTerms, Work
 from pharmonia.run.sums import MAX_WEIGHT_BITS, Request, SecureSums
-from pharmonia.secagg.header import Layout, RoundHeader
+from pharmonia.secagg.header import Layout, RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import KeyOffers, MaskedUpdate
 from pharmonia.secagg.messages import decode as decode_secure
@@ -103,7 +103,12 @@ def consortium(folder: Path, *, n_colluders: int = 1, scale: float = 1e-3) -> tu
     vaults = {}
     for index, name in enumerate(NAMES):
         terms = SecureTerms(
-            partner=name, identity=identities[name], members=members, n_colluders=n_colluders, ring_degree=4
+            partner=name,
+            identity=identities[name],
+            members=members,
+            n_colluders=n_colluders,
+            ring_degree=4,
+            tier=Tier.COMMIT_THEN_MASK,
         )
         vaults[name] = Vault(Masked(terms, folder / name), contribution(index, scale))
     engine = Tampering(vaults)

@@ -94,7 +94,7 @@ def trained_in_process(folder: Path, learners: Sequence[tuple[int, str, Learner]
     made = simulate(learners, Aggregation.SECURE, folder)
     store = RunStore(f"sqlite:///{folder / 'runs.sqlite'}", folder)
     store.open_run("run", {}, NOW)
-    return Coordinator(plan, made.engine, made.sums, store, "run", NEVER, made.sum_error).train(lambda record: None)
+    return Coordinator(plan, made.sums, store, "run", NEVER, made.sum_error).train(lambda record: None)
 
 
 def test_a_run_between_sites_gives_bit_for_bit_the_model_of_one_process(

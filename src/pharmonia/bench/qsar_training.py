@@ -105,7 +105,7 @@ def _train(
     aggregation = job.settings.aggregation if is_federated else Aggregation.PLAIN
     simulation = simulate(learners, aggregation, folder)
     sum_error = simulation.sum_error if is_federated else None
-    coordinator = Coordinator(plan, simulation.engine, simulation.sums, store, run_id, performance, sum_error)
+    coordinator = Coordinator(plan, simulation.sums, store, run_id, performance, sum_error)
     model = coordinator.train(on_round)
     write_private(folder, {name: party.best_private_part for name, party in simulation.parties.items()})
     for home in folder.glob("party-*"):

@@ -21,6 +21,7 @@ from pharmonia.run.party import Party
 from pharmonia.run.protection import InTheClear, Masked, Protection, SecureTerms
 from pharmonia.run.sums import PlainSums, SecureSums, Sums
 from pharmonia.run.transcript import Recorder
+from pharmonia.secagg.header import Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.roster import Member, sorted_ids
 
@@ -77,6 +78,7 @@ class _Pins:
             members=self.members,
             n_colluders=self.n_colluders,
             ring_degree=self.ring_degree,
+            tier=Tier.COMMIT_THEN_MASK,
         )
         return Masked(terms, home)
 

@@ -122,9 +122,7 @@ def _train(
     simulation = simulate(learners, settings.aggregation, folder, transcript, charter)
     sum_error = simulation.sum_error if is_federated else None
     on_aggregate = None if charter is None else charter.chronicle.aggregated
-    coordinator = Coordinator(
-        plan, simulation.engine, simulation.sums, store, run_id, performance, sum_error, on_aggregate
-    )
+    coordinator = Coordinator(plan, simulation.sums, store, run_id, performance, sum_error, on_aggregate)
     model = coordinator.train(on_round)
     private = {name: party.best_private_part for name, party in simulation.parties.items()}
     write_arrays(folder / PRIVATE_FILE, private, {})

@@ -7,10 +7,8 @@ with a checkpoint that all partners at hand have cosigned.
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Protocol, TypeVar
 
 from pharmonia.base.errors import (
     AgreementError,
@@ -28,7 +26,6 @@ from pharmonia.base.errors import (
     UpdateError,
 )
 from pharmonia.governance.agreement import Agreement
-from pharmonia.governance.checkpoint import SignedCheckpoint
 from pharmonia.governance.events import (
     AgreementAdopted,
     Evaluated,
@@ -41,49 +38,18 @@ from pharmonia.governance.events import (
     RoundAggregated,
     RoundOpened,
 )
-from pharmonia.governance.identity import PublicKey
 from pharmonia.governance.ledger import Entry
 from pharmonia.governance.permissions import decide
-from pharmonia.governance.plan import RunPlan
+from pharmonia.governance.plan import RunPlan, Tier
 from pharmonia.governance.terms import Action, ResourceKind
 from pharmonia.learn.messages import Finish, decode, is_learning_frame
+from pharmonia.run.copies import Copies, LedgerCopy, of_each
 from pharmonia.run.engine import Engine, Exchange, Incoming, OnReply
 from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
 from pharmonia.run.witness import Witness
 from pharmonia.secagg.header import RoundHeader
+from pharmonia.secagg.messages import SurvivorSet
 from pharmonia.secagg.messages import decode as decode_secure
-
-ResultT = TypeVar("ResultT")
-
-
-class LedgerCopy(Protocol):
-    """A partner's copy of the ledger: in this process (`Witness`), or on its own machine (`RemoteWitness`)."""
-
-    @property
-    def partner(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def public(self) -> PublicKey:
-        """What the partner signs with."""
-        ...
-
-    def catch_up(self, other: Witness) -> None:
-        """Take what the other copy has and this one does not yet."""
-        ...
-
-    def take(self, entries: Sequence[Entry]) -> None:
-        """Append entries; on the partner's disk when this returns."""
-        ...
-
-    def cosign(self, offered: SignedCheckpoint, coordinator: PublicKey) -> SignedCheckpoint:
-        """The offered checkpoint with the partner's signature."""
-        ...
-
-    def keep(self, signed: SignedCheckpoint) -> None:
-        """Append a checkpoint."""
-        ...
 
 
 class Chronicle:
@@ -101,10 +67,10 @@ class Chronicle:
         self._plan = plan
         self._versions = tuple(versions)
         self._own = own
-        self._others = tuple(others)
+        self._others = Copies(others, goes_on=plan.aggregation.tier is Tier.DROPOUT_TOLERANT)
         self._now = now
         self._open: tuple[str, int, tuple[str, ...]] | None = None  # session, round and contributors of the last header
-        keys = {copy.partner: copy.public.key_id for copy in (own, *self._others)}
+        keys = {copy.partner: copy.public.key_id for copy in (own, *self._others.all)}
         self._keys: Mapping[str, str] = keys
 
     def begin(self, openings: Sequence[Callable[[], Entry | None]]) -> None:
@@ -117,7 +83,7 @@ class Chronicle:
             AgreementError: The ledger knows a newer version of the agreement.
             LedgerError: A partner's copy is not the beginning of ours.
         """
-        _of_each(self._others, lambda other: other.catch_up(self._own))
+        self._others.each(lambda other: other.catch_up(self._own))
         n_adopted = self._own.standing.n_adopted
         if n_adopted > len(self._versions):
             raise AgreementError(
@@ -129,7 +95,12 @@ class Chronicle:
         if self._plan.digest not in self._own.standing.plans:
             self._say(PlanFiled(plan=self._plan.digest))
         for opening in openings:
-            entry = opening()
+            try:
+                entry = opening()
+            except UnreachableError:
+                if not self._others.goes_on:
+                    raise
+                continue
             if entry is not None:
                 self._record(entry)
         self.checkpoint()
@@ -143,6 +114,12 @@ class Chronicle:
             )
         )
         self._open = (session, round_index, keys)
+
+    def stayed(self, survivors: Sequence[str]) -> None:
+        """Of the round's contributors, these are in its sum."""
+        if self._open is not None:
+            session, round_index, _ = self._open
+            self._open = (session, round_index, tuple(sorted(self._keys[partner] for partner in survivors)))
 
     def aggregated(self, digest: str) -> None:
         """The model after a learning round, which is that of its last sum; with a checkpoint."""
@@ -204,8 +181,13 @@ class Chronicle:
         self._own.take([entry])
 
     def checkpoint(self) -> None:
-        """A checkpoint of all entries, cosigned by every partner, in every copy."""
-        self._seal(self._others)
+        """A checkpoint of all entries, cosigned by every partner that is there, in every copy that is.
+
+        Where so few are there that it would not hold, it is left to a later one.
+        """
+        present = self._others.present
+        if len(present) == len(self._others.all) or self._is_enough(present):
+            self._seal(self._others)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -227,12 +209,16 @@ class Chronicle:
 
         Who is away catches up when the next run begins.
         """
-        is_there = _of_each(self._others, self._reaches)
-        present = [other for other, reached in zip(self._others, is_there, strict=True) if reached]
-        signers = {self._own.partner, *(other.partner for other in present)}
-        if len(signers) >= self._versions[-1].terms.thresholds.checkpoint:
+        everyone = self._others.all
+        is_there = of_each(everyone, self._reaches)
+        present = [other for other, reached in zip(everyone, is_there, strict=True) if reached]
+        if self._is_enough(present):
             with suppress(PharmoniaError):  # nothing hides what ended the run; the next one begins with a checkpoint
-                self._seal(present)
+                self._seal(Copies(present, goes_on=False))
+
+    def _is_enough(self, present: Sequence[LedgerCopy]) -> bool:
+        signers = {self._own.partner, *(other.partner for other in present)}
+        return len(signers) >= self._versions[-1].terms.thresholds.checkpoint
 
     def _reaches(self, other: LedgerCopy) -> bool:
         try:
@@ -241,13 +227,13 @@ class Chronicle:
             return False
         return True
 
-    def _seal(self, others: Sequence[LedgerCopy]) -> None:
+    def _seal(self, others: Copies) -> None:
         if self._own.is_covered:
             return
         offered = self._own.propose(self._now())
-        signed = offered.merged(_of_each(others, lambda other: other.cosign(offered, self._own.public)))
+        signed = offered.merged(others.each(lambda other: other.cosign(offered, self._own.public)))
         self._own.keep(signed)
-        _of_each(others, lambda other: other.keep(signed))
+        others.each(lambda other: other.keep(signed))
 
     def require_recorded(self, aggregates: Sequence[str]) -> None:
         """Refuse rounds that were run without the plan or under another.
@@ -278,15 +264,7 @@ class Chronicle:
 
     def _record(self, entry: Entry) -> None:
         self._own.take([entry])
-        _of_each(self._others, lambda other: other.take([entry]))
-
-
-def _of_each(others: Sequence[LedgerCopy], do: Callable[[LedgerCopy], ResultT]) -> list[ResultT]:
-    """What each partner's copy gives, in order; all are asked at once, as they may be far away."""
-    if not others:
-        return []
-    with ThreadPoolExecutor(len(others)) as pool:
-        return list(pool.map(do, others))
+        self._others.each(lambda other: other.take([entry]))
 
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  # the first that fits
@@ -348,10 +326,12 @@ class Chronicled:
 
     def _note(self, frame: bytes) -> None:
         if self._masked and not is_learning_frame(frame):
-            header = decode_secure(frame)
-            if isinstance(header, RoundHeader):
-                session, digest = header.session.hex(), header.digest.hex()
-                self._chronicle.opened(session, header.round_index, digest, header.contributors)
+            message = decode_secure(frame)
+            if isinstance(message, RoundHeader):
+                session, digest = message.session.hex(), message.digest.hex()
+                self._chronicle.opened(session, message.round_index, digest, message.contributors)
+            elif isinstance(message, SurvivorSet):
+                self._chronicle.stayed(message.survivors)
         elif not self._masked and not isinstance(decode(frame), Finish):
             digest = hashlib.sha256(frame).hexdigest()
             self._chronicle.opened(self._session, self._n_plain, digest, self._contributors)

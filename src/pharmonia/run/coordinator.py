@@ -11,21 +11,22 @@ import numpy as np
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.algorithms import Selection
 from pharmonia.learn.contributions import Aggregate, Totals, unpack
-from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, encode, vector_digest
+from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, vector_digest
 from pharmonia.learn.network import sum_tensors
 from pharmonia.learn.server import ServerState, server_step
 from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Weighting
 from pharmonia.learn.shared import shared_model
 from pharmonia.run.arrayfile import read_arrays, write_arrays
-from pharmonia.run.engine import Engine, exchange
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
-from pharmonia.run.sums import MAX_WEIGHT_BITS, PartnersSum, Request, Sums, Traffic, require_done
+from pharmonia.run.sum_rounds import Traffic
+from pharmonia.run.sums import MAX_WEIGHT_BITS, PartnersSum, Request, Sums
 from pharmonia.run.tensors import VALIDATION, digest_of, sum_layout
 
 OnRound = Callable[[RoundRecord], None]
 SumError = Callable[[Vector], float]
 OnAggregate = Callable[[str], None]
+BeforeRound = Callable[[], None]
 _MOMENT = "moment."
 
 
@@ -48,34 +49,34 @@ class Coordinator:
     def __init__(
         self,
         plan: TrainingPlan,
-        engine: Engine,
         sums: Sums,
         store: RunStore,
         run_id: str,
         performance: Performance,
         sum_error: SumError | None = None,
         on_aggregate: OnAggregate | None = None,
+        before_round: BeforeRound | None = None,
     ) -> None:
         """Make a run; `train` begins or resumes it.
 
         Args:
             plan: What changes the result.
-            engine: Carries frames to the parties.
             sums: Over the parties.
             store: Where rounds and the model are kept.
             run_id: In the store.
             performance: What changes speed only.
             sum_error: In a simulation, how far a mean is from the float64 mean of what the parties contributed.
             on_aggregate: Under a plan, told the digest of the model that a round's sums gave, before it is used.
+            before_round: Asked before each round; what it raises ends the run where it can be resumed.
         """
         self._plan = plan
-        self._engine = engine
         self._sums = sums
         self._store = store
         self._run_id = run_id
         self._performance = performance
         self._sum_error = sum_error
         self._on_aggregate = on_aggregate
+        self._before_round = before_round
         self._saved_at = time.monotonic()
         self._model = shared_model(plan.local, plan.method, plan.seed)
         self._trained = self._model.layout.trained_mask
@@ -86,10 +87,12 @@ class Coordinator:
         traffic = self._sums.start()
         state = self._resume() or self._start()
         while not self._is_over(state):
+            if self._before_round is not None:
+                self._before_round()
             state = self._round(state, on_round, traffic)
             traffic = Traffic()
         best_round = -1 if state.selection.best_round is None else state.selection.best_round
-        require_done(exchange(self._engine, encode(Finish(best_round=best_round))))
+        self._sums.tell(Finish(best_round=best_round))
         model = TrainedModel(
             parameters=state.best_parameters, selection=state.selection, rounds=self._store.rounds(self._run_id)
         )
@@ -207,13 +210,20 @@ class Coordinator:
             self._trained,
             state.server,
         )
-        n_passed = state.n_train * plan.local.local_epochs  # rows gone through in a round
+        n_passed = self._n_rows(state, aggregate) * plan.local.local_epochs
         record = replace(
             record,
             train_loss=record.train_loss + aggregate.totals.train_error / n_passed,
             cpu_s=record.cpu_s + time.process_time() - started,
         )
         return replace(state, parameters=parameters, server=server), record
+
+    def _n_rows(self, state: _State, aggregate: Aggregate) -> int:
+        """Rows of one pass over all partners that are there."""
+        method = self._plan.method
+        if method.algorithm is not Algorithm.FEDSGD and method.weighting is Weighting.ROWS:
+            return aggregate.total_weight
+        return state.n_train
 
     def _account(self, record: RoundRecord, collected: PartnersSum, *, train: bool) -> RoundRecord:
         record = _with_cost(record, collected.traffic)

@@ -32,12 +32,30 @@ _KEPT_STATES = 2  # the coordinator's own checkpoint may be one behind
 class Party:
     """One partner: its data, its model, and its private state on its own disk."""
 
-    def __init__(self, learner: Learner, protection: Protection, folder: Path, permit: Permit | None = None) -> None:
-        """Folder: where this partner keeps its private state, made when first needed; permit: None without a plan."""
+    def __init__(
+        self,
+        learner: Learner,
+        protection: Protection,
+        folder: Path,
+        permit: Permit | None = None,
+        *,
+        may_miss_rounds: bool = False,
+    ) -> None:
+        """Make a party.
+
+        Args:
+            learner: What it trains, on its own data.
+            protection: What becomes of its contributions.
+            folder: Where it keeps its private state, made when first needed.
+            permit: None without a plan.
+            may_miss_rounds: Whether the others go on without it while it is away, so that it comes back to a later
+                round with the private state that it had.
+        """
         self._learner = learner
         self._protection = protection
         self._folder = folder
         self._permit = permit
+        self._may_miss_rounds = may_miss_rounds
         self._layout = sum_layout(learner.sum_tensors)
         self._next = (0, 0)  # round and step
 
@@ -130,6 +148,12 @@ class Party:
 
     def _restore(self, round_index: int, step: int) -> None:
         path = self._state_file(round_index)
+        if self._may_miss_rounds and not step:
+            kept = [file for file in sorted(self._folder.glob(_KEPT_FILES)) if file <= path]
+            if not kept and self._next == (0, 0):  # away since the beginning
+                self._next = (round_index, 0)
+                return
+            path = kept[-1] if kept else path
         if step or not path.exists():
             raise StoreError(
                 f"asked for step {step} of round {round_index}, but this party is at {self._next} and kept no state in "

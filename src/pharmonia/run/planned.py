@@ -5,7 +5,7 @@ is refused by name, as one that is not understood may change the result.
 """
 
 from pharmonia.base.errors import OptionError, RefusedError
-from pharmonia.governance.plan import MAX_WEIGHT_BITS, RunPlan, Tier
+from pharmonia.governance.plan import MAX_WEIGHT_BITS, RunPlan
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.multitask_settings import MultitaskSettings, check_method
 from pharmonia.learn.settings import LocalSettings, Method, Optimiser
@@ -13,6 +13,7 @@ from pharmonia.nn.choices import Model, Norm
 from pharmonia.run.plan_settings import PlanSettings, named
 from pharmonia.run.planned_tasks import MULTITASK, multitask_settings_of
 from pharmonia.run.records import TrainingPlan
+from pharmonia.secagg.header import Tier
 
 _ABOUT_DATA = frozenset({"dataset", "partition", "split"})  # how data were shared out; each partner has its share
 
@@ -42,6 +43,11 @@ def training_plan_of(plan: RunPlan) -> TrainingPlan:
     return TrainingPlan(local=local, method=method, schedule=schedule, seed=plan.seed)
 
 
+def tier_of(plan: RunPlan) -> Tier:
+    """What a lost partner costs the plan's secure sums."""
+    return Tier[plan.aggregation.tier.name]
+
+
 def _local_settings(plan: RunPlan, model: PlanSettings, steps: PlanSettings) -> LocalSettings:
     return LocalSettings(
         model=named(plan, "model", plan.model, Model),
@@ -58,10 +64,9 @@ def _require_feasible(plan: RunPlan) -> None:
     terms = plan.aggregation
     if not plan.requires_secure_sums:
         raise RefusedError(f"{plan.label} does not ask for secure sums; between organisations nothing else is run")
-    if (terms.tier, terms.weight_bits) != (Tier.COMMIT_THEN_MASK, MAX_WEIGHT_BITS):
+    if terms.weight_bits != MAX_WEIGHT_BITS:
         raise OptionError(
-            f"{plan.label}: secure sums are run as {Tier.COMMIT_THEN_MASK} with {MAX_WEIGHT_BITS} weight bits, not as "
-            f"{terms.tier} with {terms.weight_bits}"
+            f"{plan.label}: secure sums are run with {MAX_WEIGHT_BITS} weight bits, not with {terms.weight_bits}"
         )
     if plan.privacy_budget is not None:
         raise OptionError(f"{plan.label} has a privacy budget, which this version of Pharmonia cannot keep to")

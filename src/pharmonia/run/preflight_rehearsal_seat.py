@@ -1,6 +1,8 @@
 """The coordinator's side of a rehearsal: one secure sum of zeros over all partners, through the run's own engine."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -9,8 +11,9 @@ from pharmonia.governance.plan import RunPlan
 from pharmonia.learn.learner import Tensors
 from pharmonia.learn.messages import Broadcast
 from pharmonia.run.engine import Arrived, Engine, Exchange, OnReply, exchange
+from pharmonia.run.planned_sums import secure_sums
 from pharmonia.run.preflight_rehearsal import Part, encode_roster, rehearsed_tensors, unwrap, wrap
-from pharmonia.run.sums import Request, SecureSums
+from pharmonia.run.sums import Request
 from pharmonia.run.tensors import digest_of, sum_layout
 from pharmonia.secagg.roster import Member
 
@@ -51,11 +54,12 @@ def rehearse(engine: Engine, plan: RunPlan) -> int:
     identities = dict(zip(engine.partners, keys, strict=True))
     for reply in exchange(engine, wrap(Part.ROSTER, encode_roster(identities))).replies:
         unwrap(Part.ROSTER, reply)
-    terms, tensors = plan.aggregation, rehearsed_tensors(plan)
+    tensors = rehearsed_tensors(plan)
     members = [Member(id=partner, identity=identities[partner]) for partner in plan.partners]
-    sums = SecureSums(_Rehearsed(engine), members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
-    sums.start()
-    found = sums.collect(_request(tensors))
+    with TemporaryDirectory(prefix="pharmonia-rehearsal-") as folder:
+        sums = secure_sums(plan, _Rehearsed(engine), members, Path(folder))
+        sums.start()
+        found = sums.collect(_request(tensors))
     if found.total_weight != len(plan.partners) or np.any(found.mean):
         raise MessageError("the rehearsal's sum is not of zeros: a partner answered with something else")
     return found.mean.size

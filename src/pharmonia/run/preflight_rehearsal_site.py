@@ -15,6 +15,7 @@ from pharmonia.learn.learner import State, Tensors
 from pharmonia.learn.messages import Broadcast
 from pharmonia.run.engine import FrameHandler
 from pharmonia.run.party import Party
+from pharmonia.run.planned import tier_of
 from pharmonia.run.preflight_rehearsal import Part, decode_roster, is_rehearsal, rehearsed_tensors, unwrap, wrap
 from pharmonia.run.protection import Masked, SecureTerms
 from pharmonia.secagg.keys import IdentityKey
@@ -75,6 +76,7 @@ class Rehearsing:
             members=tuple(Member(id=partner, identity=identities[partner]) for partner in plan.partners),
             n_colluders=plan.aggregation.n_colluders,
             ring_degree=plan.aggregation.ring_degree,
+            tier=tier_of(plan),
         )
         return Party(_Zeros(rehearsed_tensors(plan)), Masked(terms, folder), folder)
 

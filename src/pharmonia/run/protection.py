@@ -6,20 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pharmonia.base.errors import MessageError
+from pharmonia.base.errors import HeaderError, MessageError
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Done, Repeat, SessionRequest, encode
+from pharmonia.run.cohorts import Cohorts
 from pharmonia.run.files import write_whole
 from pharmonia.run.tensors import magnitude_layout, magnitudes
-from pharmonia.secagg.header import Layout, RoundHeader
+from pharmonia.secagg.header import Layout, RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey, SessionKey, make_offer
-from pharmonia.secagg.messages import KeyOffers
+from pharmonia.secagg.messages import ConfirmedSurvivors, KeyOffers, SurvivorSet
 from pharmonia.secagg.messages import Message as SecureMessage
 from pharmonia.secagg.messages import encode as encode_secure
 from pharmonia.secagg.partner import PartnerSession, open_session
 from pharmonia.secagg.roster import Directory, Member, Roster
 
 RECORD_FILE = "last-mask.bin"
+COHORTS_FILE = "cohorts.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class SecureTerms:
         members: Every partner's id and pinned identity, sorted by id.
         n_colluders: Partners that may pool what they see with the server without learning another's update.
         ring_degree: Neighbours of each partner when more than 10 take part.
+        tier: What a lost partner costs.
     """
 
     partner: str
@@ -39,6 +42,7 @@ class SecureTerms:
     members: tuple[Member, ...]
     n_colluders: int
     ring_degree: int
+    tier: Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,18 +137,21 @@ class Masked:
     Guarantees:
         nothing_leaves_unmasked: A request for a contribution gets READY; only a checked header gets a masked one.
         masks_while_training: The sum of masks is made in a thread of its own while the contribution is made.
+        one_cohort_per_contribution: As `Cohorts`, in this session and in every later one of the run.
     """
 
     def __init__(self, terms: SecureTerms, folder: Path) -> None:
         """Folder: where the record of the last mask is kept."""
         self._terms = terms
         self._record_file = folder / RECORD_FILE
+        self._cohorts = Cohorts(folder / COHORTS_FILE)
         self._roster: Roster | None = None
         self._key: SessionKey | None = None
         self._session: PartnerSession | None = None
         self._work: Work | None = None
         self._made: _Made | None = None
         self._of_magnitudes = False
+        self._summed: tuple[Layout, bytes] | None = None  # layout and start of what was last masked
 
     @property
     def masks(self) -> bool:
@@ -194,13 +201,18 @@ class Masked:
         return encode_secure(ready)
 
     def answer(self, message: SecureMessage) -> bytes:
-        """Open the session with everyone's keys, or mask the contribution under a header."""
+        """Open the session with everyone's keys, mask the contribution under a header, or help to unmask the sum."""
         match message:
             case KeyOffers():
                 self._agree(message)
                 return encode(Done())
             case RoundHeader():
                 return self._mask(message)
+            case SurvivorSet():
+                return self._sign(message)
+            case ConfirmedSurvivors():
+                self._session, reveal = self._open().reveal(message)
+                return encode_secure(reveal)
             case _:
                 raise MessageError(f"{self._terms.partner}: a coordinator does not send {type(message).__name__}")
 
@@ -218,6 +230,7 @@ class Masked:
     def _mask(self, header: RoundHeader) -> bytes:
         session = self._open()
         session.check_header(header)
+        self._check_cohort(header)
         with ThreadPoolExecutor(1) as beside:
             pending = beside.submit(session.prepare_mask, header)
             made = self._make()
@@ -230,11 +243,30 @@ class Masked:
         self._session = outgoing.session
         return encode_secure(outgoing.message)
 
+    def _check_cohort(self, header: RoundHeader) -> None:
+        if header.tier is not self._terms.tier:
+            raise HeaderError(f"{self._terms.partner}: round {header.round_index} is not summed as the terms say")
+        of = self._last_made() if self._work is None else self._work
+        self._summed = (magnitude_layout(of.layout) if self._of_magnitudes else of.layout, of.model_digest)
+        if header.tier is Tier.COMMIT_THEN_MASK:  # all contributors are in the sum; in the other tier, who survives
+            self._cohorts.settle(*self._summed, header.contributors)
+
+    def _sign(self, survivors: SurvivorSet) -> bytes:
+        session, signature = self._open().sign_survivors(survivors)
+        if self._summed is None:
+            raise MessageError(f"{self._terms.partner}: nothing was masked")
+        self._cohorts.settle(*self._summed, survivors.survivors)  # before the signature leaves
+        self._session = session
+        return encode_secure(signature)
+
     def _make(self) -> "_Made":
         if self._work is not None:
             work = self._work
             self._made = _Made(layout=work.layout, model_digest=work.model_digest, contribution=work.make())
             self._work = None  # and with it all that it was made from
+        return self._last_made()
+
+    def _last_made(self) -> "_Made":
         if self._made is None:
             raise MessageError(f"{self._terms.partner}: no contribution was asked for")
         return self._made

@@ -15,7 +15,7 @@ from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.plan import RunPlan
 from pharmonia.run.chronicle import Chronicle, Chronicled
 from pharmonia.run.codedigest import installed_code
-from pharmonia.run.coordinator import Coordinator, OnRound
+from pharmonia.run.coordinator import BeforeRound, Coordinator, OnRound
 from pharmonia.run.delivery import (
     Delivery,
     delivered_model,
@@ -27,13 +27,15 @@ from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.engine import Engine
 from pharmonia.run.files import write_whole
 from pharmonia.run.keyfiles import read_key
-from pharmonia.run.planned import training_plan_of
+from pharmonia.run.planned import tier_of, training_plan_of
+from pharmonia.run.planned_sums import secure_sums
 from pharmonia.run.records import Performance, TrainedModel
 from pharmonia.run.remote_ledger import PartnerLink, RemoteWitness
 from pharmonia.run.site_config import CoordinatorConfig
 from pharmonia.run.store import RunStatus, RunStore
 from pharmonia.run.sums import SecureSums
 from pharmonia.run.witness import Witness, open_witness
+from pharmonia.secagg.header import Tier
 from pharmonia.secagg.roster import Member
 
 RUN_ID_DIGITS = 16  # of the plan's digest
@@ -58,7 +60,12 @@ class _Papers:
 
 
 def coordinate(
-    config: CoordinatorConfig, engine: Engine, link: PartnerLink, now: Callable[[], datetime], on_round: OnRound
+    config: CoordinatorConfig,
+    engine: Engine,
+    link: PartnerLink,
+    now: Callable[[], datetime],
+    on_round: OnRound,
+    before_round: BeforeRound | None = None,
 ) -> TrainedModel:
     """The model of the coordinator's plan, trained across the sites that an engine reaches; resumed where it stood.
 
@@ -72,6 +79,7 @@ def coordinate(
         link: Carries a frame to one of them; the same engine.
         now: The clock.
         on_round: Told each finished round.
+        before_round: Asked before each round; what it raises ends the run, which goes on from there when resumed.
 
     Raises:
         RefusedError: A party refuses, or the plan is not for this coordinator or its code; with reasons.
@@ -97,13 +105,14 @@ def coordinate(
         else:
             chronicle.begin([other.opening for other in others])
             with chronicle.recording():
-                terms = plan.aggregation
                 chronicled = Chronicled(engine, chronicle, plan.partners, masked=True)
-                sums = SecureSums(chronicled, members, n_colluders=terms.n_colluders, ring_degree=terms.ring_degree)
+                sums = secure_sums(plan, chronicled, members, store.folder(run_id) / "coordinator")
                 _require_approvals(plan, own, others, sums)
-                performance = Performance(checkpoint_every_s=config.checkpoint_every_s)
+                # where the run goes on without a partner, it may come back after any round, to which all must hold
+                every_s = 0.0 if tier_of(plan) is Tier.DROPOUT_TOLERANT else config.checkpoint_every_s
+                performance = Performance(checkpoint_every_s=every_s)
                 model = Coordinator(
-                    training, chronicled, sums, store, run_id, performance, None, chronicle.aggregated
+                    training, sums, store, run_id, performance, None, chronicle.aggregated, before_round
                 ).train(on_round)
         recipients = recipients_of(plan, others)
         delivered = delivered_model(plan, model)

@@ -47,7 +47,7 @@ from pharmonia.run.ledger_frames import Greeting, Hello, encode, is_ledger_frame
 from pharmonia.run.ledger_keeper import LedgerKeeper
 from pharmonia.run.party import Party
 from pharmonia.run.permit import Papers, Permit
-from pharmonia.run.planned import training_plan_of
+from pharmonia.run.planned import tier_of, training_plan_of
 from pharmonia.run.protection import Masked, SecureTerms
 from pharmonia.run.recipient import PRIVATE_FILE, Recipient
 from pharmonia.run.refusals import MAX_REASON, Refusal, encode_refusal
@@ -55,7 +55,7 @@ from pharmonia.run.site_config import DataKind, SiteConfig, read_site
 from pharmonia.run.site_data import DataCard, describe_data, read_interactions, read_tasks
 from pharmonia.run.site_scores import PartScore, site_scores, write_scores
 from pharmonia.run.witness import Witness, open_witness
-from pharmonia.secagg.header import RoundHeader
+from pharmonia.secagg.header import RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import decode as decode_secure
 from pharmonia.secagg.roster import Member
@@ -268,8 +268,10 @@ def _open_party(home: _Home, permit: Permit) -> Party:
         members=tuple(_member(agreement, partner) for partner in plan.partners),
         n_colluders=plan.aggregation.n_colluders,
         ring_degree=plan.aggregation.ring_degree,
+        tier=tier_of(plan),
     )
-    return Party(_learner(home), Masked(terms, home.state), home.state, permit)
+    goes_on = terms.tier is Tier.DROPOUT_TOLERANT
+    return Party(_learner(home), Masked(terms, home.state), home.state, permit, may_miss_rounds=goes_on)
 
 
 def _member(agreement: Agreement, partner: str) -> Member:

@@ -66,8 +66,8 @@ class Roster:
 
     @property
     def min_contributors(self) -> int:
-        """The fewest partners that a sum may be made of: max(colluders + 2, floor(n/2) + 1)."""
-        return max(self.n_colluders + 2, len(self.members) // 2 + 1)
+        """The fewest partners that a sum may be made of."""
+        return fewest_contributors(len(self.members), self.n_colluders)
 
     def degree(self, n: int) -> int:
         """Neighbours of each of n contributors: all others up to 10 contributors, then those on the ring."""
@@ -90,6 +90,11 @@ class Roster:
             if member.id == partner:
                 return member.identity
         raise KeyExchangeError(f"{partner} is not on the roster")
+
+
+def fewest_contributors(n_members: int, n_colluders: int) -> int:
+    """The fewest of n members that a sum may be made of: max(colluders + 2, floor(n/2) + 1)."""
+    return max(n_colluders + 2, n_members // 2 + 1)
 
 
 def sorted_ids(ids: list[str]) -> list[str]:
