@@ -256,7 +256,9 @@ def measure(setup: Setup, folder: Path) -> Taken:
     with ExitStack() as stack:
         federation = Lined(plot, setup.line, stack)
         stack.enter_context(federation)
-        job = Job(run="benchmark", partners=PARTNERS, controller=classes[0], executor=classes[1])
+        job = Job(
+            run="benchmark", partners=PARTNERS, controller=classes[0], executor=classes[1], n_needed=len(PARTNERS)
+        )
         with Peaks(federation) as peaks:
             federation.wait(federation.submit(job), timeout_s=900.0)
         lines = list(federation.relays.values())

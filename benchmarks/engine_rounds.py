@@ -176,7 +176,9 @@ def measure(sizes: list[int], folder: Path) -> list[Figure]:
     (plot.coordinator / SIZES_FILE).write_text(json.dumps(sizes), encoding="utf-8")
     started = time.time()
     with LocalFederation(plot) as federation:
-        job = Job(run="benchmark", partners=PARTNERS, controller=classes[0], executor=classes[1])
+        job = Job(
+            run="benchmark", partners=PARTNERS, controller=classes[0], executor=classes[1], n_needed=len(PARTNERS)
+        )
         federation.wait(federation.submit(job), timeout_s=600.0)
     results = json.loads((plot.coordinator / RESULTS_FILE).read_text(encoding="utf-8"))
     figures = [at_most("start to first round, 4 partners: s", results["first_round_at"] - started, START_GOAL_S)]

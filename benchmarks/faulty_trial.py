@@ -49,9 +49,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from pharmonia.cli import operations
 from pharmonia.cli.training import settings_of
+from pharmonia.governance.plan import Tier
 folder, host, settings = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 operations.HOST = host
-operations.make_trial(folder, settings_of("kiba-sample", **settings), {}, datetime.now(UTC))
+operations.make_trial(folder, settings_of("kiba-sample", **settings), Tier.COMMIT_THEN_MASK, {}, datetime.now(UTC))
 """
 
 

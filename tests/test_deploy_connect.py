@@ -207,7 +207,7 @@ def finished(session: Session, job: str) -> dict[str, object]:
 def job_with(folder: Path, executor: str) -> Path:
     """A job of ours but for its executor."""
     controller = "pharmonia.engines.nvflare.conduct_seat.SeatController"
-    job = Job(run="run", partners=("acme", "borealis"), controller=controller, executor=executor)
+    job = Job(run="run", partners=("acme", "borealis"), controller=controller, executor=executor, n_needed=2)
     return write_job(job, folder)
 
 

@@ -46,7 +46,7 @@ def results(folder: Path) -> Results:
     )
     plot.coordinator.mkdir()
     with LocalFederation(plot) as federation:
-        job = Job(run="run", partners=PARTNERS, controller=CLASSES[0], executor=CLASSES[1])
+        job = Job(run="run", partners=PARTNERS, controller=CLASSES[0], executor=CLASSES[1], n_needed=len(PARTNERS))
         federation.wait(federation.submit(job), timeout_s=120.0)
         processes = federation.processes()
     assert len(processes) >= len(PARTNERS) + 1

@@ -408,7 +408,9 @@ def test_limits_that_allow_nothing_are_refused(limits: dict[str, float]) -> None
 
 
 def test_a_job_holds_two_class_paths_and_a_run_and_no_code(tmp_path: Path) -> None:
-    job = Job(run="r1", partners=PARTNERS, controller="ours.Controller", executor="ours.Executor")
+    job = Job(
+        run="r1", partners=PARTNERS, controller="ours.Controller", executor="ours.Executor", n_needed=len(PARTNERS)
+    )
     root = write_job(job, tmp_path)
     assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == [
         "app/config/config_fed_client.json",
@@ -424,7 +426,7 @@ def test_a_job_holds_two_class_paths_and_a_run_and_no_code(tmp_path: Path) -> No
 @pytest.mark.parametrize("partners", [(), ("Ada", "Ada")])
 def test_a_job_of_nobody_or_of_somebody_twice_is_refused(partners: tuple[str, ...]) -> None:
     with pytest.raises(OptionError):
-        Job(run="r", partners=partners, controller="a.B", executor="a.C")
+        Job(run="r", partners=partners, controller="a.B", executor="a.C", n_needed=1)
 
 
 def test_store_errors_are_told_by_what_they_mean(tmp_path: Path) -> None:

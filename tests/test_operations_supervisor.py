@@ -13,6 +13,7 @@ import pytest
 from governance_cases import NOW
 from pharmonia.base.errors import EngineError, PharmoniaError, RefusedError
 from pharmonia.engines.inprocess import InProcessEngine
+from pharmonia.engines.nvflare.attendance import RollCall
 from pharmonia.engines.nvflare.controller import FAILED_FILE
 from pharmonia.engines.nvflare.federation_state import Phase, read_state
 from pharmonia.engines.nvflare.job import Job
@@ -82,8 +83,8 @@ class InMemory:
     def status(self, job_id: str) -> str:
         return self._status[job_id]
 
-    def at_work(self, job_id: str) -> frozenset[str]:
-        return self.connected()
+    def roll_call(self, job_id: str) -> RollCall:
+        return RollCall(at_work=self.connected(), answering=self.connected())
 
     def abort(self, job_id: str) -> None:
         self._status[job_id] = "FINISHED:ABORTED"
@@ -180,9 +181,10 @@ class Vanishing(InMemory):
         self._status["job-1"] = "RUNNING"
         return "job-1"
 
-    def at_work(self, job_id: str) -> frozenset[str]:
+    def roll_call(self, job_id: str) -> RollCall:
         self.n_looks += 1
-        return self.connected() if self.n_looks == 1 else self.connected() - {"borealis"}
+        at_work = self.connected() if self.n_looks == 1 else self.connected() - {"borealis"}
+        return RollCall(at_work=at_work, answering=at_work)
 
     def abort(self, job_id: str) -> None:
         super().abort(job_id)

@@ -135,6 +135,10 @@ class RoundLostError(EngineError):
     """Too few partners stayed for this round's sum; skip the step and open another round."""
 
 
+class RegroupError(EngineError):
+    """A partner that was away is back; the run is begun again with it, from the round where it stands."""
+
+
 class UnreachableError(EngineError):
     """A partner did not answer in time, or its machine cannot be reached; the run can go on once it is back."""
 

@@ -39,12 +39,14 @@ class PlanHead:
         version: From 1.
         valid_until: No round begins after that.
         coordinator: The partner that runs the server.
+        tier: Whether the run waits for a lost partner, or goes on with those who are left.
     """
 
     name: str
     version: int
     valid_until: datetime
     coordinator: str
+    tier: Tier = Tier.COMMIT_THEN_MASK
 
 
 def recipe_digest(settings: ComparisonSettings) -> str:
@@ -104,7 +106,9 @@ def draft_plan(
         method_settings=_listed(_method_settings(settings)),
         n_rounds=settings.schedule.rounds,
         seed=settings.seeds[0],
-        aggregation=secure_terms(settings.n_partners, required=settings.aggregation is Aggregation.SECURE),
+        aggregation=secure_terms(
+            settings.n_partners, required=settings.aggregation is Aggregation.SECURE, tier=head.tier
+        ),
         privacy_budget=None,
         code=code,
         metrics=terms.metrics,
@@ -162,18 +166,19 @@ def _pairs(settings: ComparisonSettings, plan: RunPlan) -> Iterator[tuple[str, o
     yield "recipe", plan.recipe, recipe_digest(settings)
 
 
-def secure_terms(n_partners: int, *, required: bool) -> SecureTerms:
+def secure_terms(n_partners: int, *, required: bool, tier: Tier) -> SecureTerms:
     """How so many partners' updates are summed.
 
     Args:
         n_partners: That take part.
         required: Whether a party refuses to contribute in the clear.
+        tier: What a lost partner costs.
     """
     return SecureTerms(
         required=required,
         n_colluders=n_colluders(n_partners),
         ring_degree=RING_DEGREE,
-        tier=Tier.COMMIT_THEN_MASK,
+        tier=tier,
         weight_bits=MAX_WEIGHT_BITS,
     )
 

@@ -16,7 +16,7 @@ from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey
 from pharmonia.governance.agreement_history import AgreementHistory, propose, sign_proposed
 from pharmonia.governance.documents import whole_second
 from pharmonia.governance.identity import PrivateKey
-from pharmonia.governance.plan import RunPlan, SignedPlan, approve
+from pharmonia.governance.plan import RunPlan, SignedPlan, Tier, approve
 from pharmonia.governance.policy import open_policy, sign_policy
 from pharmonia.governance.terms import Credit, Partner, PlanRules, ResourceKind, Role, Terms, Thresholds
 from pharmonia.run.codedigest import installed_code
@@ -50,12 +50,13 @@ def trial_partners(n_partners: int) -> tuple[str, ...]:
     return tuple(f"partner-{number:02d}" for number in range(1, n_partners + 1))
 
 
-def found_trial(folder: Path, settings: ComparisonSettings, now: datetime) -> RunPlan:
+def found_trial(folder: Path, settings: ComparisonSettings, tier: Tier, now: datetime) -> RunPlan:
     """The approved plan of a new trial; FOLDER then holds one folder for each partner and one for the coordinator.
 
     Args:
         folder: New, or empty.
         settings: What to train, on whose shares of which data; one seed.
+        tier: Whether the run waits for a lost partner.
         now: The time.
 
     Raises:
@@ -71,7 +72,7 @@ def found_trial(folder: Path, settings: ComparisonSettings, now: datetime) -> Ru
         create_commitment_key(folder / owner / f"{owner}.key.commitment")
         policy = open_policy(papers.agreement, owner, now)
         write_policy(folder / owner / "policy.json", sign_policy(policy, papers.agreement, papers.keys[owner], now))
-    plan = _plan(folder, settings, papers, owners)
+    plan = _plan(folder, settings, papers, owners, tier)
     signed = SignedPlan(plan=plan, signatures=())
     for owner in owners:
         signed = approve(signed, papers.agreement, papers.keys[owner], now)
@@ -97,9 +98,10 @@ def _papers(folder: Path, owners: tuple[str, ...], now: datetime) -> _Papers:
     return _Papers(history=history, agreement=history.current(now), keys=keys)
 
 
-def _plan(folder: Path, settings: ComparisonSettings, papers: _Papers, owners: tuple[str, ...]) -> RunPlan:
+def _plan(folder: Path, settings: ComparisonSettings, papers: _Papers, owners: tuple[str, ...], tier: Tier) -> RunPlan:
     commitments = {owner: site_commitment(read_site(folder / owner), CONSORTIUM) for owner in owners}
-    head = PlanHead(name="trial", version=1, valid_until=papers.agreement.terms.valid_until, coordinator=COORDINATOR)
+    end = papers.agreement.terms.valid_until
+    head = PlanHead(name="trial", version=1, valid_until=end, coordinator=COORDINATOR, tier=tier)
     return draft_plan(settings, papers.agreement, head, commitments, installed_code())
 
 

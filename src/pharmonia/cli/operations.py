@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pharmonia.bench.settings import ComparisonSettings
     from pharmonia.engines.nvflare.service_status import MemberStatus
+    from pharmonia.governance.plan import Tier
 
 TRIAL_FILE, KIT = "trial.json", "kit"
 FORMAT = "pharmonia/trial/v1"
@@ -96,7 +97,7 @@ def require_same_options(trial: Trial, given: Options) -> None:
             )
 
 
-def make_trial(folder: Path, settings: "ComparisonSettings", options: Options, now: datetime) -> Trial:
+def make_trial(folder: Path, settings: "ComparisonSettings", tier: "Tier", options: Options, now: datetime) -> Trial:
     """A new trial: data, keys, papers and kits for all; the folder appears when it is whole.
 
     Raises:
@@ -119,7 +120,7 @@ def make_trial(folder: Path, settings: "ComparisonSettings", options: Options, n
         with serving(making):
             _clear(making, LOCK_FILE)
             try:
-                found_trial(making, settings, now)
+                found_trial(making, settings, tier, now)
                 _make_kits(trial, _free_port(), now)
                 (making / TRIAL_FILE).write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
                 if folder.exists():

@@ -10,7 +10,7 @@ import typer
 from pharmonia.base.errors import InputError
 from pharmonia.cli.commitment import commitment as print_commitment
 from pharmonia.cli.keys import open_key
-from pharmonia.cli.plan_parts import CommitmentOption, named_commitments, plan_head
+from pharmonia.cli.plan_parts import CommitmentOption, LostPartner, named_commitments, plan_head
 from pharmonia.cli.plan_tasks import new_tasks
 from pharmonia.cli.policy import AgreementOption
 from pharmonia.cli.training import (
@@ -61,6 +61,7 @@ def new(
     local_epochs: LocalEpochs = 1,
     method: MethodName = "fedavg",
     aggregation: AggregationName = "secure",
+    lost_partner: LostPartner = "wait",
     rounds: Rounds = 60,
     patience: Patience = 60,
 ) -> None:
@@ -82,7 +83,9 @@ def new(
     if (keys is None) == (not commitment):
         raise InputError("give --keys, to commit to each share here, or --commitment of each owner, made at home")
     at_home = named_commitments(commitment, current) if commitment else {}
-    about = plan_head(current, name=name, version=version, coordinator=coordinator, days=days, now=now)
+    about = plan_head(
+        current, name=name, version=version, coordinator=coordinator, days=days, lost_partner=lost_partner, now=now
+    )
     settings = settings_of(
         dataset,
         n_partners=len(at_home) or len(current.terms.data_owners),

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pharmonia.base.errors import InputError, OptionError
+from pharmonia.cli.training import TRAINING
 
 if TYPE_CHECKING:
     from pharmonia.bench.planned import PlanHead
     from pharmonia.governance.agreement import Agreement
+    from pharmonia.governance.plan import Tier
 
 CommitmentOption = Annotated[
     list[str] | None,
@@ -20,6 +22,29 @@ CommitmentOption = Annotated[
         help="A data owner's, as `pharmonia plan commitment` printed it at its site; once for each.",
     ),
 ]
+
+
+LostPartner = Annotated[
+    str,
+    typer.Option(
+        help="When a partner is lost during the run: wait until it is back, or go-on with those who are left.",
+        rich_help_panel=TRAINING,
+    ),
+]
+
+
+def tier_named(lost_partner: str) -> "Tier":
+    """The tier of secure aggregation that --lost-partner asks for.
+
+    Raises:
+        OptionError: It is neither word.
+    """
+    from pharmonia.governance.plan import Tier  # noqa: PLC0415
+
+    tiers = {"wait": Tier.COMMIT_THEN_MASK, "go-on": Tier.DROPOUT_TOLERANT}
+    if lost_partner not in tiers:
+        raise OptionError(f"--lost-partner is wait or go-on, got {lost_partner[:100]!r}")
+    return tiers[lost_partner]
 
 
 def named_commitments(given: Sequence[str], agreement: "Agreement") -> dict[str, str]:
@@ -48,12 +73,20 @@ def named_commitments(given: Sequence[str], agreement: "Agreement") -> dict[str,
 
 
 def plan_head(
-    current: "Agreement", *, name: str, version: int, coordinator: str, days: int, now: datetime
+    current: "Agreement",
+    *,
+    name: str,
+    version: int,
+    coordinator: str,
+    days: int,
+    lost_partner: str,
+    now: datetime,
 ) -> "PlanHead":
     """What a plan says besides the training; it ends with the agreement at the latest.
 
     Raises:
         InputError: Days out of their range.
+        OptionError: As `tier_named`.
     """
     from pharmonia.bench.planned import PlanHead  # noqa: PLC0415
     from pharmonia.governance.documents import whole_second  # noqa: PLC0415
@@ -65,4 +98,5 @@ def plan_head(
         version=version,
         valid_until=min(whole_second(now) + timedelta(days=days), current.terms.valid_until),
         coordinator=coordinator,
+        tier=tier_named(lost_partner),
     )

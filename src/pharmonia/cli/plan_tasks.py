@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pharmonia.base.errors import OptionError
-from pharmonia.cli.plan_parts import CommitmentOption, named_commitments, plan_head
+from pharmonia.cli.plan_parts import CommitmentOption, LostPartner, named_commitments, plan_head
 from pharmonia.cli.policy import AgreementOption
 from pharmonia.cli.training import TRAINING, BatchSize, LearningRate, LocalEpochs, OptimiserName, Patience, Rounds
 
@@ -52,6 +52,7 @@ def new_tasks(
     method: Annotated[
         str, typer.Option(help="As of `compare`, without private parts.", rich_help_panel=TRAINING)
     ] = "fedsgd",
+    lost_partner: LostPartner = "wait",
     rounds: Rounds = 24,
     patience: Patience = 5,
 ) -> None:
@@ -87,7 +88,9 @@ def new_tasks(
     )
     schedule = Schedule(rounds=rounds, patience=patience)
     training = TrainingPlan(local=local, method=Method.parse(method), schedule=schedule, seed=seed)
-    about = plan_head(current, name=name, version=version, coordinator=coordinator, days=days, now=now)
+    about = plan_head(
+        current, name=name, version=version, coordinator=coordinator, days=days, lost_partner=lost_partner, now=now
+    )
     named = named_commitments(commitment or (), current)
     plan = draft_tasks_plan(training, recipe, current, about, named, installed_code())
     typer.echo(plan_text(write_new_plan(file, plan)))

@@ -33,6 +33,7 @@ from pharmonia.cli.operations import (
     require_same_options,
     standing,
 )
+from pharmonia.cli.plan_parts import LostPartner, tier_named
 from pharmonia.cli.serving import require_extra
 from pharmonia.cli.training import (
     MEASURED,
@@ -75,6 +76,7 @@ def up(
     batch_size: BatchSize = 128,
     local_epochs: LocalEpochs = 1,
     method: MethodName = "fedavg",
+    lost_partner: LostPartner = "wait",
     rounds: Rounds = 5,
     patience: Patience = 60,
     wait: Annotated[bool, typer.Option("--wait", help="Come back when the run is finished, not when it runs.")] = False,
@@ -97,6 +99,7 @@ def up(
         "batch_size": batch_size,
         "local_epochs": local_epochs,
         "method": method,
+        "lost_partner": lost_partner,
         "rounds": rounds,
         "patience": patience,
     }
@@ -110,7 +113,7 @@ def up(
             trial = read_trial(folder)
             require_same_options(trial, given)
         else:
-            trial = make_trial(folder, _settings(options), options, datetime.now(UTC))
+            trial = make_trial(folder, _settings(options), tier_named(lost_partner), options, datetime.now(UTC))
         _start(trial, wait=wait)
     except KeyboardInterrupt as error:
         raise InterruptedRunError(f"interrupted, and every process ended; `pharmonia up {folder}` goes on") from error

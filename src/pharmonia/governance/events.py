@@ -37,6 +37,7 @@ class FailureCode(StrEnum):
     INTERRUPTED = "interrupted"
     ENGINE_STOPPED = "engine-stopped"
     HEADER_REFUSED = "header-refused"
+    PARTNER_BACK = "partner-back"  # no fault: the run begins again with a partner that was away
 
 
 class Revocable(StrEnum):

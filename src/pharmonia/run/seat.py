@@ -36,7 +36,7 @@ from pharmonia.run.store import RunStatus, RunStore
 from pharmonia.run.sums import SecureSums
 from pharmonia.run.witness import Witness, open_witness
 from pharmonia.secagg.header import Tier
-from pharmonia.secagg.roster import Member
+from pharmonia.secagg.roster import Member, fewest_contributors
 
 RUN_ID_DIGITS = 16  # of the plan's digest
 DELIVERIES_FILE = "deliveries.json"
@@ -121,6 +121,23 @@ def coordinate(
             write_whole(store.folder(run_id) / DELIVERIES_FILE, canonical_json(deliveries_json(handed)) + b"\n")
             require_delivered(plan, handed)
         return model
+
+
+def fewest_partners(plan: RunPlan) -> int:
+    """Partners without whom no round of the plan is made: all, unless it goes on without a lost one."""
+    n = len(plan.partners)
+    goes_on = tier_of(plan) is Tier.DROPOUT_TOLERANT
+    return fewest_contributors(n, plan.aggregation.n_colluders) if goes_on else n
+
+
+def needed_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
+    """Partners without whom a run does not go on where it stands: all until its first round is done.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    has_begun = RunStore(config.store_url, config.store_folder).rounds(plan.digest[:RUN_ID_DIGITS])
+    return fewest_partners(plan) if has_begun else len(plan.partners)
 
 
 def _require_approvals(plan: RunPlan, own: Witness, others: Sequence[RemoteWitness], sums: SecureSums) -> None:

@@ -23,6 +23,7 @@ from pharmonia.governance.documents import require_id, time_text, whole_second
 Fact = str | int
 MAX_NUMBER = 2**53
 _HEX = re.compile(r"[0-9a-f]{16}")
+_PARTNER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _STATUS = re.compile(r"FINISHED:[A-Z_']{1,40}")
 _ERRORS = frozenset(
     name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, PharmoniaError)
@@ -52,6 +53,8 @@ class Happening(StrEnum):
     RUN_REFUSED = "run.refused"
     RUN_FINISHED = "run.finished"
     ROUND_FINISHED = "round.finished"
+    PARTNER_LOST = "partner.lost"
+    PARTNER_BACK = "partner.back"
     GIVEN_UP = "service.given-up"
 
 
@@ -68,6 +71,7 @@ class Field(StrEnum):
     ERROR = "error"  # a class of our errors; its message stands in a file of the folder
     STATUS = "status"  # as NVFlare calls it
     PARTNERS = "partners"
+    PARTNER = "partner"  # its id
     PORT = "port"
 
 
@@ -75,6 +79,7 @@ _TEXTS: Mapping[Field, Callable[[str], bool]] = {
     Field.RUN: lambda text: _HEX.fullmatch(text) is not None,
     Field.ERROR: lambda text: text in _ERRORS,
     Field.STATUS: lambda text: _STATUS.fullmatch(text) is not None,
+    Field.PARTNER: lambda text: _PARTNER.fullmatch(text) is not None,
 }
 
 

@@ -27,8 +27,9 @@ valid_folds = [1]. The coordinator's `coordinator.toml`:
     store_folder = "store"
     checkpoint_every_s = 20
 
-Two more may be left out: answer_timeout_s = 600, how long a partner may take for a step, and room_mb = 64, for answers
-that arrive at once; more of it makes rounds over slow lines faster.
+Three more may be left out: answer_timeout_s = 600, how long a partner may take for a step; room_mb = 64, for answers
+that arrive at once (more of it makes rounds over slow lines faster); and lost_wait_s = 60, how long a run waits for a
+partner that is away before it is submitted without it, if the plan says that it goes on.
 """
 
 import tomllib
@@ -132,6 +133,7 @@ class CoordinatorConfig:
         checkpoint_every_s: A killed run repeats at most this much.
         answer_timeout_s: A partner that takes longer for a step is lost.
         room_mb: Memory for long answers that arrive at once, MiB.
+        lost_wait_s: For a partner that is away, where the plan goes on without it.
 
     Raises:
         OptionError: Seconds or memory below what can be.
@@ -147,13 +149,18 @@ class CoordinatorConfig:
     checkpoint_every_s: int
     answer_timeout_s: int = 600
     room_mb: int = 64
+    lost_wait_s: int = 60
 
     def __post_init__(self) -> None:
         for name, value in (("answer_timeout_s", self.answer_timeout_s), ("room_mb", self.room_mb)):
             if value < 1:
                 raise OptionError(f"{name} must be at least 1, got {value}")
-        if self.checkpoint_every_s < 0:
-            raise OptionError(f"checkpoint_every_s must be at least 0, got {self.checkpoint_every_s}")
+        for name, value in (("checkpoint_every_s", self.checkpoint_every_s), ("lost_wait_s", self.lost_wait_s)):
+            if value < 0:
+                raise OptionError(f"{name} must be at least 0, got {value}")
+
+
+_OPTIONAL = ("answer_timeout_s", "room_mb", "lost_wait_s")
 
 
 def read_site(folder: Path) -> SiteConfig:
@@ -203,7 +210,7 @@ def read_coordinator(folder: Path) -> CoordinatorConfig:
             store_url=_store_url(fields.text("store_url"), folder),
             store_folder=_path(fields, "store_folder", folder),
             checkpoint_every_s=fields.integer("checkpoint_every_s"),
-            **{name: fields.integer(name) for name in ("answer_timeout_s", "room_mb") if fields.has(name)},
+            **{name: fields.integer(name) for name in _OPTIONAL if fields.has(name)},
         )
         fields.done()
     except (OptionError, TermsError) as error:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import psutil
 
-from pharmonia.engines.nvflare.controller import CoordinatorController
+from pharmonia.base.errors import RegroupError
+from pharmonia.engines.nvflare.controller import REGROUP_FILE, CoordinatorController
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.governance.events import Failed, FailureCode, PlanRefused, RoundOpened
 from pharmonia.governance.ledger import decode_entry
@@ -19,7 +20,7 @@ from pharmonia.run.preflight_rehearsal_seat import rehearse
 from pharmonia.run.preflight_seat import seat_preflight
 from pharmonia.run.records import RoundRecord
 from pharmonia.run.remote_ledger import greet
-from pharmonia.run.seat import RUN_ID_DIGITS, coordinate
+from pharmonia.run.seat import RUN_ID_DIGITS, coordinate, needed_partners
 from pharmonia.run.site_config import CoordinatorConfig, read_coordinator
 from pharmonia.run.store import RunStore
 from pharmonia.run.witness import open_witness
@@ -27,6 +28,11 @@ from pharmonia.run.witness import open_witness
 
 class SeatController(CoordinatorController):
     """Conducts the run of the plan that `coordinator.toml` names; rounds are told by its store and its ledger."""
+
+    def n_needed(self, folder: Path) -> int:
+        """All partners until a round is done; then, if the plan goes on without a lost one, as many as a sum takes."""
+        config = read_coordinator(folder)
+        return needed_partners(config, read_plan(config.plan).plan)
 
     def limits(self, folder: Path) -> Limits:
         """As `coordinator.toml` has them."""
@@ -38,7 +44,12 @@ class SeatController(CoordinatorController):
         look_before(engine, folder)
         config = read_coordinator(folder)
         note_interruption(config)
-        coordinate(config, engine, engine, _now, _untold)
+
+        def before_round() -> None:
+            if (folder / REGROUP_FILE).exists():
+                raise RegroupError("a partner that was away is back")
+
+        coordinate(config, engine, engine, _now, _untold, before_round)
 
 
 def look_before(engine: NvflareEngine, folder: Path) -> None:
@@ -55,7 +66,7 @@ def look_before(engine: NvflareEngine, folder: Path) -> None:
     own.require()
     config = read_coordinator(folder)
     plan, agreement = read_plan(config.plan).plan, read_agreement(config.agreement).current(_now())
-    greetings = [(greet(engine, partner), _now()) for partner in engine.partners]
+    greetings = [(greet(engine, partner), _now()) for partner in engine.present]
     found = greeting_checks(plan, agreement, installed_code(), greetings)
     write_preflight(folder / FILE, own.plus(found))
     Preflight(tuple(check for check in found.checks if check.what == "the same clock")).require()

@@ -27,6 +27,7 @@ from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task
 COORDINATOR_FOLDER = "PHARMONIA_COORDINATOR"  # environment variable of the server's own service
 FAILED_FILE = "failed.txt"
 LOST_FILE = "lost.txt"  # names of partners whose processes for the job are gone, a line each; the service writes it
+REGROUP_FILE = "regroup.txt"  # there while a partner that was away is back; the service writes it
 _LOOK_S = 0.5  # between two looks whether the job was ended
 _IDLE_LOOK_S, _IDLE_LOOKS = 10.0, 3  # the last part of an answer may be under way for so long
 

@@ -19,6 +19,7 @@ class Job:
         partners: Names of the sites, in the order of replies.
         controller: Class path of the coordinator's workflow, installed at the server.
         executor: Class path of the sites' side, installed at each.
+        n_needed: Sites without which the job does not start or go on.
 
     Raises:
         OptionError: No partners, or one twice.
@@ -28,10 +29,13 @@ class Job:
     partners: tuple[str, ...]
     controller: str
     executor: str
+    n_needed: int
 
     def __post_init__(self) -> None:
         if not self.partners or len(set(self.partners)) != len(self.partners):
             raise OptionError(f"a job has partners, each once; got {self.partners}")
+        if not 1 <= self.n_needed <= len(self.partners):
+            raise OptionError(f"a job of {len(self.partners)} partners cannot need {self.n_needed}")
 
 
 def write_job(job: Job, folder: Path) -> Path:
@@ -39,8 +43,8 @@ def write_job(job: Job, folder: Path) -> Path:
     meta: Json = {
         "name": JOB_NAME,
         "resource_spec": {},
-        "min_clients": len(job.partners),
-        "mandatory_clients": list(job.partners),
+        "min_clients": job.n_needed,
+        "mandatory_clients": list(job.partners) if job.n_needed == len(job.partners) else [],
         "deploy_map": {"app": ["@ALL"]},
     }
     # np_download_chunk_size 0: nothing is fetched by NVFlare's object downloader, whose handshake takes 160 ms

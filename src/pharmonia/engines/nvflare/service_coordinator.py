@@ -18,9 +18,11 @@ from pharmonia.base.errors import (
     InputError,
     LedgerBusyError,
     PharmoniaError,
+    RegroupError,
     UnreachableError,
 )
-from pharmonia.engines.nvflare.controller import FAILED_FILE, LOST_FILE
+from pharmonia.engines.nvflare.attendance import Attendance, RollCall
+from pharmonia.engines.nvflare.controller import FAILED_FILE, LOST_FILE, REGROUP_FILE
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.service import POLL_S, Service
@@ -29,7 +31,7 @@ from pharmonia.governance.plan import RunPlan
 from pharmonia.run.documents import read_plan
 from pharmonia.run.files import write_whole
 from pharmonia.run.metrics_text import Figure
-from pharmonia.run.seat import RUN_ID_DIGITS
+from pharmonia.run.seat import RUN_ID_DIGITS, fewest_partners, needed_partners
 from pharmonia.run.servicelog import Fact, Field, Happening, Level
 from pharmonia.run.site_config import CoordinatorConfig, read_coordinator
 from pharmonia.run.store import RunStore
@@ -50,6 +52,7 @@ class Verdict(Enum):
 
     DONE = auto()
     AGAIN = auto()
+    REGROUP = auto()
     REFUSED = auto()
 
 
@@ -71,6 +74,8 @@ class Ending:
         A fault of machines may be gone at the next try. What somebody refused, or what is damaged, is for people.
         """
         kind = getattr(errors, self.error, None) if self.error else None
+        if kind is RegroupError:
+            return Verdict.REGROUP
         if kind is None:
             return Verdict.DONE if self.status == _COMPLETED else Verdict.AGAIN
         return Verdict.AGAIN if issubclass(kind, _PASSING) else Verdict.REFUSED
@@ -101,8 +106,8 @@ class Operations(Protocol):
         """How a job stands, as NVFlare calls it."""
         ...
 
-    def at_work(self, job_id: str) -> frozenset[str]:
-        """Names of the sites that have a process for a job."""
+    def roll_call(self, job_id: str) -> RollCall:
+        """What the sites say, of a job and at all."""
         ...
 
     def abort(self, job_id: str) -> None:
@@ -110,19 +115,24 @@ class Operations(Protocol):
         ...
 
 
-class _Crew:
-    """Which sites have a process for a job, look by look."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Submitted:
+    """A job that the server has.
 
-    def __init__(self) -> None:
-        self._seen: frozenset[str] = frozenset()
-        self._missing: frozenset[str] = frozenset()
+    Args:
+        id: NVFlare's.
+        plan: That it runs.
+        attendance: Of its sites.
+    """
 
-    def lost(self, at_work: frozenset[str]) -> frozenset[str]:
-        """Sites that had one and have had none at this look and the one before."""
-        missing = self._seen - at_work
-        lost = missing & self._missing
-        self._seen, self._missing = self._seen | at_work, missing
-        return lost
+    id: str
+    plan: RunPlan
+    attendance: Attendance
+
+    @property
+    def run(self) -> str:
+        """Of the store."""
+        return self.plan.digest[:RUN_ID_DIGITS]
 
 
 class Seat:
@@ -134,7 +144,7 @@ class Seat:
         self._config: CoordinatorConfig = read_coordinator(self._folder)
         self._store = RunStore(self._config.store_url, self._config.store_folder)
         self._refused: str | None = None  # digest of the plan
-        self._job: tuple[str, RunPlan] | None = None  # that the server has, as far as we know
+        self._job: _Submitted | None = None  # that the server has, as far as we know
         self._n_told = 0
 
     def work(self) -> None:
@@ -151,7 +161,7 @@ class Seat:
         A job that was submitted is seen to its end first, also when the server did not answer its operator meanwhile.
         """
         if self._job is not None:
-            self._see_through(operator, *self._job)
+            self._see_through(operator, self._job)
             return
         plan = read_plan(self._config.plan).plan
         run = plan.digest[:RUN_ID_DIGITS]
@@ -168,53 +178,80 @@ class Seat:
         service = self._service
         service.move(Phase.WAITING)
         service.log.say(Level.INFO, Happening.PARTNERS_AWAITED, {Field.PARTNERS: len(plan.partners)})
-        while not operator.connected().issuperset(plan.partners):
+        n_needed = needed_partners(self._config, plan)
+        partners = frozenset(plan.partners)
+        until = time.monotonic() + self._config.lost_wait_s
+        while len(there := operator.connected() & partners) < len(partners):
+            if len(there) >= n_needed and time.monotonic() >= until:
+                break
             if service.stop.wait(POLL_S) or service.is_dead():
                 return
-        for name in (FAILED_FILE, LOST_FILE):
+        for name in (FAILED_FILE, LOST_FILE, REGROUP_FILE):
             (self._folder / name).unlink(missing_ok=True)
-        job = Job(run=run, partners=plan.partners, controller=CONTROLLER, executor=EXECUTOR)
-        self._job = (operator.submit(job, self._folder / JOBS), plan)
+        job = Job(
+            run=run, partners=plan.partners, controller=CONTROLLER, executor=EXECUTOR, n_needed=fewest_partners(plan)
+        )
+        job_id = operator.submit(job, self._folder / JOBS)
+        self._job = _Submitted(id=job_id, plan=plan, attendance=Attendance(partners - there))
+        self._tell_lost(partners - there, run)
         service.note(replace(service.state, phase=Phase.RUNNING, n_attempts=service.state.n_attempts + 1, error=""))
         facts: dict[Field, Fact] = {Field.RUN: run, Field.ATTEMPT: service.state.n_attempts}
         service.log.say(Level.INFO, Happening.RUN_SUBMITTED, facts)
-        self._see_through(operator, *self._job)
+        self._see_through(operator, self._job)
 
     def forget(self) -> None:
         """The server that had our job is gone, and its jobs with it."""
         self._job = None
 
-    def _see_through(self, operator: Operations, job_id: str, plan: RunPlan) -> None:
-        run = plan.digest[:RUN_ID_DIGITS]
-        ending = self._watch(operator, job_id, run)
+    def _see_through(self, operator: Operations, job: "_Submitted") -> None:
+        ending = self._watch(operator, job)
         self._job = None
         if ending is not None:
-            self._conclude(ending, plan, {Field.RUN: run, Field.ATTEMPT: self._service.state.n_attempts})
+            self._conclude(ending, job.plan, {Field.RUN: job.run, Field.ATTEMPT: self._service.state.n_attempts})
 
-    def _watch(self, operator: Operations, job_id: str, run: str) -> Ending | None:
+    def _watch(self, operator: Operations, job: "_Submitted") -> Ending | None:
         """How the job ended; None if the service or its process did."""
-        service, crew, n_looks = self._service, _Crew(), 0
+        service, n_looks = self._service, 0
         while not (service.stop.wait(POLL_S) or service.is_dead()):
-            self._tell_rounds(run)
-            status = operator.status(job_id)
+            self._tell_rounds(job.run)
+            status = operator.status(job.id)
             if status.startswith(_ENDED):
-                self._tell_rounds(run)
+                self._tell_rounds(job.run)
                 return Ending(status=status, error=read_error(self._folder))
             n_looks += 1
-            if n_looks % _LOOK_EVERY == 0:
-                lost = crew.lost(operator.at_work(job_id))
-                if lost:
-                    return self._give_job_up(operator, job_id, run, lost)
+            if n_looks % _LOOK_EVERY == 0 and not self._goes_on(operator.roll_call(job.id), job):
+                return self._give_job_up(operator, job.id, job.run)
         if service.stop.is_set():
-            operator.abort(job_id)
+            operator.abort(job.id)
         return None
 
-    def _give_job_up(self, operator: Operations, job_id: str, run: str, lost: frozenset[str]) -> Ending | None:
+    def _goes_on(self, roll: RollCall, job: "_Submitted") -> bool:
+        """Whether enough partners are left; tells the job who is lost, and that one who was is back."""
+        attendance, plan = job.attendance, job.plan
+        lost = attendance.lost(roll)
+        if lost:
+            self._tell_lost(lost, job.run)
+            with suppress(InputError):  # it only tells the job whom not to wait for, or why it ends
+                write_whole(self._folder / LOST_FILE, "\n".join(sorted(attendance.absent)).encode())
+            if len(plan.partners) - len(attendance.absent) < needed_partners(self._config, plan):
+                return False
+        back = attendance.back(roll)
+        if back and not (self._folder / REGROUP_FILE).exists():
+            for partner in sorted(back):
+                facts: dict[Field, Fact] = {Field.RUN: job.run, Field.PARTNER: partner}
+                self._service.log.say(Level.INFO, Happening.PARTNER_BACK, facts)
+            with suppress(InputError):
+                write_whole(self._folder / REGROUP_FILE, "\n".join(sorted(back)).encode())
+        return True
+
+    def _tell_lost(self, lost: frozenset[str], run: str) -> None:
+        for partner in sorted(lost):
+            self._service.log.say(Level.WARNING, Happening.PARTNER_LOST, {Field.RUN: run, Field.PARTNER: partner})
+
+    def _give_job_up(self, operator: Operations, job_id: str, run: str) -> Ending | None:
         """A partner's process is gone, which NVFlare would notice late or never; None if the server had to be ended."""
         if run in self._store.finished():
             return Ending(status=_COMPLETED)
-        with suppress(InputError):  # it only tells the job why it ends
-            write_whole(self._folder / LOST_FILE, "\n".join(sorted(lost)).encode())
         operator.abort(job_id)
         until = time.monotonic() + _ABORT_S
         while not (self._service.stop.wait(POLL_S) or time.monotonic() > until):
@@ -234,8 +271,8 @@ class Seat:
         facts: dict[Field, Fact] = {**attempt, Field.STATUS: ending.status}
         if ending.error:
             facts[Field.ERROR] = ending.error
-        service.note(replace(service.state, error=ending.error))
         verdict = ending.verdict()
+        service.note(replace(service.state, error="" if verdict is Verdict.REGROUP else ending.error))
         if verdict is Verdict.DONE and plan.digest[:RUN_ID_DIGITS] not in self._store.finished():
             verdict = Verdict.AGAIN  # a job that ended without a word, and without a model
         match verdict:
@@ -244,6 +281,8 @@ class Seat:
             case Verdict.REFUSED:
                 self._refused = plan.digest
                 service.log.say(Level.ERROR, Happening.RUN_REFUSED, facts)
+            case Verdict.REGROUP:
+                service.move(Phase.RESTARTING)
             case Verdict.AGAIN:
                 service.rest(Happening.RUN_FAILED, facts)
 

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from nvflare.fuel.flare_api import api_spec
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+from nvflare.fuel.hci.proto import MetaStatusValue
 
 from pharmonia.base.errors import UnreachableError
+from pharmonia.engines.nvflare.attendance import RollCall
 from pharmonia.engines.nvflare.job import Job, write_job
 
 ResultT = TypeVar("ResultT")
@@ -61,14 +63,18 @@ class Operator:
         except api_spec.JobNotFound:
             return ""
 
-    def at_work(self, job_id: str) -> frozenset[str]:
-        """Names of the sites that say to have a process for a job.
+    def roll_call(self, job_id: str) -> RollCall:
+        """What the sites say, of a job and at all.
 
         Raises:
             UnreachableError: The server does not answer.
         """
         told = _asked(self._session.get_client_job_status) or []
-        return frozenset(str(one.get("client_name")) for one in told if one.get("job_id") == job_id)
+        silent = {MetaStatusValue.NO_REPLY, MetaStatusValue.ERROR}
+        return RollCall(
+            at_work=frozenset(str(one.get("client_name")) for one in told if one.get("job_id") == job_id),
+            answering=frozenset(str(one.get("client_name")) for one in told if one.get("status") not in silent),
+        )
 
     def abort(self, job_id: str) -> None:
         """End a job; one that has ended stays so."""
