@@ -9,8 +9,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pharmonia.base.errors import ReplayError, StoreError
+from pharmonia.base.errors import InputError, ReplayError, StoreError
 from pharmonia.run.files import cannot_write, write_whole
+from pharmonia.run.ledgerfile import append_durably
 from pharmonia.secagg.header import Layout
 
 KEPT = 10_000  # more than the steps between two checkpoints
@@ -43,7 +44,8 @@ class Cohorts:
 
         Raises:
             ReplayError: The same contributions were summed among others.
-            InputError: The disk is full or cannot be written.
+            StoreError: The file is damaged.
+            InputError: The disk is full, or cannot be read or written; nothing is settled.
         """
         key, cohort = _key(layout, model_digest), tuple(partners)
         known = self._read()
@@ -62,19 +64,22 @@ class Cohorts:
     def _append(self, key: str, cohort: tuple[str, ...]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                file.write(_line(key, cohort))
         except OSError as error:
             raise cannot_write(self._path, error) from error
+        append_durably(self._path, _line(key, cohort))  # takes back what it could not write whole
 
     def _read(self) -> dict[str, tuple[str, ...]]:
         if self._known is None:
-            content = self._path.read_bytes() if self._path.exists() else b""
-            lines = content.split(b"\n")
-            whole, rest = lines[:-1], lines[-1]  # the rest was being written when the power went: nobody acted on it
             try:
-                known = {key: tuple(cohort) for key, cohort in map(json.loads, whole[-KEPT:])}
-            except (ValueError, TypeError) as error:
+                content = self._path.read_bytes()
+            except FileNotFoundError:
+                content = b""
+            except OSError as error:
+                raise InputError(f"cannot read {self._path}: {error.strerror}") from error
+            *whole, rest = content.split(b"\n")  # the rest was being written when the power went: nobody acted on it
+            try:
+                known = dict(map(_cohort_of, whole[-KEPT:]))
+            except ValueError as error:
                 raise StoreError(f"{self._path} is damaged ({error}); begin a new run, with another plan") from error
             if rest or len(whole) > KEPT:
                 write_whole(self._path, b"".join(_line(key, cohort) for key, cohort in known.items()))
@@ -88,3 +93,16 @@ def _key(layout: Layout, model_digest: bytes) -> str:
 
 def _line(key: str, cohort: tuple[str, ...]) -> bytes:
     return json.dumps([key, list(cohort)], ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _cohort_of(line: bytes) -> tuple[str, tuple[str, ...]]:
+    """What `_line` wrote.
+
+    Raises:
+        ValueError: It did not write this.
+    """
+    match json.loads(line):
+        case [str() as key, list(partners)] if all(isinstance(partner, str) for partner in partners):
+            return key, tuple(partners)
+        case other:
+            raise ValueError(f"{str(other)[:80]} is no sum and its partners")

@@ -1,6 +1,6 @@
 """The coordinator's side of a delivery: the model to each partner that the plan gives it to, on the ledger first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -136,3 +136,8 @@ def require_delivered(plan: RunPlan, handed: Sequence[Handed]) -> None:
 def deliveries_json(handed: Sequence[Handed]) -> Json:
     """What became of each delivery, for people."""
     return {one.partner: {"outcome": one.outcome.value, "reason": one.reason} for one in handed}
+
+
+def away_in(deliveries: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """Partners that could not be reached, read off `deliveries_json`."""
+    return tuple(partner for partner, told in deliveries.items() if told["outcome"] == Outcome.UNREACHABLE)

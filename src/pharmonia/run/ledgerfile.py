@@ -66,7 +66,7 @@ class LedgerFile:
         with _writing(self._folder), (self._folder / HASHES).open("r+b") as file:  # first: nobody asks for them yet
             file.seek(place)
             file.write(b"".join(hashes))
-        _append_durably(self._folder / ENTRIES, b"".join(entry.to_line() + b"\n" for entry in entries))
+        append_durably(self._folder / ENTRIES, b"".join(entry.to_line() + b"\n" for entry in entries))
         self._head = head
         return head.tree.size
 
@@ -81,7 +81,7 @@ class LedgerFile:
         size, last = (0, None) if self._last is None else (self._last.checkpoint.size, self._last.checkpoint.digest)
         if signed.checkpoint.size < size or signed.checkpoint.previous != last:
             raise LedgerError(f"a checkpoint of size {signed.checkpoint.size} does not follow on the last, of {size}")
-        _append_durably(self._folder / CHECKPOINTS, signed.to_line() + b"\n")
+        append_durably(self._folder / CHECKPOINTS, signed.to_line() + b"\n")
         self._last = signed
 
 
@@ -258,7 +258,7 @@ def _start_of_last_line(descriptor: int, size: int) -> int:
     return 0
 
 
-def _append_durably(path: Path, content: bytes) -> None:
+def append_durably(path: Path, content: bytes) -> None:
     """Write at the end and wait for the disk; a write that fails is taken back."""
     with _writing(path), path.open("ab", buffering=0) as file:
         size = file.tell()

@@ -3,21 +3,24 @@
 The other side is `run.site`; the two never import each other.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pharmonia.base.canonical import canonical_json
-from pharmonia.base.errors import AgreementError, EngineError, RefusedError
+from pharmonia.base.errors import AgreementError, DataFileError, EngineError, RefusedError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.plan import RunPlan
+from pharmonia.governance.terms import ResourceKind
 from pharmonia.run.chronicle import Chronicle, Chronicled
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.coordinator import BeforeRound, Coordinator, OnRound
 from pharmonia.run.delivery import (
     Delivery,
+    away_in,
     delivered_model,
     deliveries_json,
     recipients_of,
@@ -116,10 +119,9 @@ def coordinate(
                 ).train(on_round)
         recipients = recipients_of(plan, others)
         delivered = delivered_model(plan, model)
-        if recipients and delivered is not None:
-            handed = Delivery(chronicle, agreement, link, delivered).to_each(recipients)
-            write_whole(store.folder(run_id) / DELIVERIES_FILE, canonical_json(deliveries_json(handed)) + b"\n")
-            require_delivered(plan, handed)
+        handed = () if delivered is None else Delivery(chronicle, agreement, link, delivered).to_each(recipients)
+        write_whole(store.folder(run_id) / DELIVERIES_FILE, canonical_json(deliveries_json(handed)) + b"\n")
+        require_delivered(plan, handed)
         return model
 
 
@@ -131,13 +133,31 @@ def fewest_partners(plan: RunPlan) -> int:
 
 
 def needed_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
-    """Partners without whom a run does not go on where it stands: all until its first round is done.
+    """How many partners a run needs to go on where it stands: all until its first round is done, one at its end.
 
     Raises:
         StoreError: The store cannot be read.
     """
-    has_begun = RunStore(config.store_url, config.store_folder).rounds(plan.digest[:RUN_ID_DIGITS])
-    return fewest_partners(plan) if has_begun else len(plan.partners)
+    store, run = RunStore(config.store_url, config.store_folder), plan.digest[:RUN_ID_DIGITS]
+    if run in store.finished():
+        return 1  # who is there gets its model
+    return fewest_partners(plan) if store.rounds(run) else len(plan.partners)
+
+
+def undelivered(config: CoordinatorConfig, plan: RunPlan) -> tuple[str, ...]:
+    """Partners that a finished run owes its model, because they were away or the coordinator was killed.
+
+    Raises:
+        DataFileError: The record of deliveries is damaged; without it, everybody is offered the model again.
+    """
+    path = RunStore(config.store_url, config.store_folder).folder(plan.digest[:RUN_ID_DIGITS]) / DELIVERIES_FILE
+    if not path.exists():
+        named = plan.recipients(ResourceKind.SHARED_TRUNK)
+        return tuple(partner for partner in plan.partners if partner in named)
+    try:
+        return away_in(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataFileError(f"{path} is damaged ({error}); delete it, and the model is offered again") from error
 
 
 def _require_approvals(plan: RunPlan, own: Witness, others: Sequence[RemoteWitness], sums: SecureSums) -> None:

@@ -31,7 +31,7 @@ from pharmonia.governance.plan import RunPlan
 from pharmonia.run.documents import read_plan
 from pharmonia.run.files import write_whole
 from pharmonia.run.metrics_text import Figure
-from pharmonia.run.seat import RUN_ID_DIGITS, fewest_partners, needed_partners
+from pharmonia.run.seat import RUN_ID_DIGITS, fewest_partners, needed_partners, undelivered
 from pharmonia.run.servicelog import Fact, Field, Happening, Level
 from pharmonia.run.site_config import CoordinatorConfig, read_coordinator
 from pharmonia.run.store import RunStore
@@ -146,6 +146,7 @@ class Seat:
         self._refused: str | None = None  # digest of the plan
         self._job: _Submitted | None = None  # that the server has, as far as we know
         self._n_told = 0
+        self._owed_from = 0.0  # by the clock that only goes forward
 
     def work(self) -> None:
         """Until the process ends or the service does: run what is to be run."""
@@ -165,7 +166,7 @@ class Seat:
             return
         plan = read_plan(self._config.plan).plan
         run = plan.digest[:RUN_ID_DIGITS]
-        if run in self._store.finished():
+        if run in self._store.finished() and not self._owes(operator, plan):
             self._service.move(Phase.FINISHED)
         elif plan.digest == self._refused:
             self._service.move(Phase.REFUSED)
@@ -173,6 +174,13 @@ class Seat:
             self._attempt(operator, plan, run)
             return
         self._service.stop.wait(5 * POLL_S)
+
+    def _owes(self, operator: Operations, plan: RunPlan) -> bool:
+        """Whether a finished run's model can now be brought to somebody who has not got it."""
+        owed = undelivered(self._config, plan)
+        if not owed or time.monotonic() < self._owed_from:
+            return False
+        return bool(operator.connected().intersection(owed))
 
     def _attempt(self, operator: Operations, plan: RunPlan, run: str) -> None:
         service = self._service
@@ -189,7 +197,11 @@ class Seat:
         for name in (FAILED_FILE, LOST_FILE, REGROUP_FILE):
             (self._folder / name).unlink(missing_ok=True)
         job = Job(
-            run=run, partners=plan.partners, controller=CONTROLLER, executor=EXECUTOR, n_needed=fewest_partners(plan)
+            run=run,
+            partners=plan.partners,
+            controller=CONTROLLER,
+            executor=EXECUTOR,
+            n_needed=min(fewest_partners(plan), n_needed),
         )
         job_id = operator.submit(job, self._folder / JOBS)
         self._job = _Submitted(id=job_id, plan=plan, attendance=Attendance(partners - there))
@@ -273,8 +285,12 @@ class Seat:
             facts[Field.ERROR] = ending.error
         verdict = ending.verdict()
         service.note(replace(service.state, error="" if verdict is Verdict.REGROUP else ending.error))
-        if verdict is Verdict.DONE and plan.digest[:RUN_ID_DIGITS] not in self._store.finished():
+        is_finished = plan.digest[:RUN_ID_DIGITS] in self._store.finished()
+        if verdict is Verdict.DONE and not is_finished:
             verdict = Verdict.AGAIN  # a job that ended without a word, and without a model
+        if verdict is Verdict.AGAIN and is_finished:
+            verdict = Verdict.DONE  # but somebody has not got the model
+            self._owed_from = time.monotonic() + self._config.lost_wait_s
         match verdict:
             case Verdict.DONE:
                 service.log.say(Level.INFO, Happening.RUN_FINISHED, facts)
