@@ -154,13 +154,15 @@ class DropoutTolerant:
         """Open a new session among those who are there.
 
         Raises:
-            RosterError: Too few are.
+            RoundLostError: Too few are.
             KeyExchangeError: A key that its pinned identity did not sign.
         """
         self._present = tuple(self._engine.partners)
         roster = self._roster_of(os.urandom(SESSION_BYTES))
         request = encode(SessionRequest(session=roster.session))
         offers, asked = self._gather(KeyOffer, dict.fromkeys(self._engine.partners, request))
+        if len(offers) < roster.min_contributors:
+            raise RoundLostError(f"{len(offers)} partners are there; a sum takes {roster.min_contributors}")
         self._directory = _directory(roster, offers)
         told = self._tell(encode_secure(KeyOffers(offers=self._directory.offers)), self._directory.partners)
         return asked.plus(told)
@@ -173,6 +175,7 @@ class DropoutTolerant:
             MessageError: An answer that is none to this request.
         """
         cohort = self._cohorts.of(plan.layout, plan.model_digest)
+        _require_cohort(cohort, self._present)
         asked = self._present if cohort is None else cohort
         readies, traffic = self._gather(Ready, dict.fromkeys(asked, encode(ask)))
         server = open_round(_opened(self._directory), plan, readies)
