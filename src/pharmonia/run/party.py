@@ -147,18 +147,18 @@ class Party:
             old.unlink(missing_ok=True)
 
     def _restore(self, round_index: int, step: int) -> None:
-        path = self._state_file(round_index)
-        if self._may_miss_rounds and not step:
+        place, path = (round_index, step), self._state_file(round_index)
+        if self._may_miss_rounds:
             kept = [file for file in sorted(self._folder.glob(_KEPT_FILES)) if file <= path]
-            if not kept and self._next == (0, 0):  # away since the beginning
-                self._next = (round_index, 0)
+            if self._next < place and (not kept or self._next != (0, 0)):
+                self._next = place  # it was away, and nothing on the disk is newer than what it has
                 return
             path = kept[-1] if kept else path
-        if step or not path.exists():
+        if (step and not self._may_miss_rounds) or not path.exists():
             raise StoreError(
                 f"asked for step {step} of round {round_index}, but this party is at {self._next} and kept no state in "
                 f"{path}; start the run again with a new output directory"
             )
         arrays, meta = read_arrays(path)
         self._learner.restore(arrays, int(meta["candidate_round"]))
-        self._next = (round_index, 0)
+        self._next = place
