@@ -178,7 +178,8 @@ def next_exponents(last: WeightedSum, layout: Layout, previous: tuple[int, ...])
     exponents = []
     start = 0
     for length, before in zip(layout.lengths, previous, strict=True):
-        peak = float(np.abs(last.values[start : start + length]).max())
+        values = last.values[start : start + length]
+        peak = float(max(values.max(), -values.min()))  # as large a temporary array is not made
         start += length
         found = math.floor(room - math.log2(peak)) if peak > 0 else before
         found = min(found, before - 2) if last.n_clipped else found

@@ -94,6 +94,14 @@ class ServerRound:
         Raises:
             MessageError: Masked under another header, twice, too late, of a wrong size, or to a used state.
         """
+        self.check(update)
+        if self.total.n_added != len(self.arrived):
+            raise MessageError(f"round {self.header.round_index} has gone on from this state")
+        self.total.add(update.words)
+        return self.with_arrived(update)
+
+    def check(self, update: MaskedUpdate) -> None:
+        """Refuse an update that `add` would refuse, whatever its words; raises as that does."""
         header, partner = self.header, update.partner
         n_boxes = len(header.contributors) - 1 if header.tier is Tier.DROPOUT_TOLERANT else 0
         if self.survivors or partner not in header.contributors or partner in self.arrived:
@@ -104,11 +112,11 @@ class ServerRound:
             raise MessageError(f"{partner}: expected {header.n_words} words, got {update.words.shape}")
         if len(update.boxes) != n_boxes or bool(update.seed_digest) != bool(n_boxes):
             raise MessageError(f"{partner}: expected {n_boxes} boxes, got {len(update.boxes)}")
-        if self.total.n_added != len(self.arrived):
-            raise MessageError(f"round {header.round_index} has gone on from this state")
-        self.total.add(update.words)
-        kept = replace(update, words=np.empty(0, dtype=header.dtype))
-        return replace(self, arrived=_with(self.arrived, partner, kept))
+
+    def with_arrived(self, update: MaskedUpdate) -> "ServerRound":
+        """The state once the update's words are in the total; of the update all else is kept."""
+        kept = replace(update, words=np.empty(0, dtype=self.header.dtype))
+        return replace(self, arrived=_with(self.arrived, update.partner, kept))
 
     @property
     def missing(self) -> tuple[str, ...]:

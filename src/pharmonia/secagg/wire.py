@@ -16,8 +16,8 @@ Bytes = bytes | memoryview
 MAGIC = b"PHS1"
 VERSION_LABEL = b"pharmonia/sa/v1/"
 DIGEST_BYTES = 32
-_CHECK_BYTES = 16
-_PREFIX_BYTES = 8
+CHECK_BYTES = 16
+PREFIX_BYTES = 8
 _CHECK_KEY = hashlib.sha256(VERSION_LABEL + b"frame-check").digest()[:16]
 
 
@@ -50,11 +50,11 @@ def unpack(data: Bytes) -> list[memoryview]:
     view = memoryview(data)
     fields = []
     while view:
-        size = int.from_bytes(view[:_PREFIX_BYTES], "little")
-        if size > len(view) - _PREFIX_BYTES:
+        size = int.from_bytes(view[:PREFIX_BYTES], "little")
+        if size > len(view) - PREFIX_BYTES:
             raise MessageError(f"a field of {size} bytes is cut short")
-        fields.append(view[_PREFIX_BYTES : _PREFIX_BYTES + size])
-        view = view[_PREFIX_BYTES + size :]
+        fields.append(view[PREFIX_BYTES : PREFIX_BYTES + size])
+        view = view[PREFIX_BYTES + size :]
     return fields
 
 
@@ -76,7 +76,7 @@ def unframe(frame: Bytes) -> tuple[int, list[memoryview]]:
         MessageError: Truncated, damaged or of another version.
     """
     view = memoryview(frame).cast("B")
-    start, end = len(MAGIC) + 1, len(view) - _CHECK_BYTES
+    start, end = len(MAGIC) + 1, len(view) - CHECK_BYTES
     if end < start or view[: len(MAGIC)] != MAGIC:
         raise MessageError(f"expected a frame of version {MAGIC!r}, got {len(view)} bytes of something else")
     if view[end:] != _check([view[:end]]):
@@ -84,12 +84,27 @@ def unframe(frame: Bytes) -> tuple[int, list[memoryview]]:
     return view[len(MAGIC)], unpack(view[start:end])
 
 
+class Check:
+    """The check of a frame that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._encryptor = Cipher(algorithms.AES(_CHECK_KEY), modes.GCM(bytes(12))).encryptor()
+
+    def update(self, piece: Bytes) -> None:
+        """The next piece of what is checked."""
+        self._encryptor.authenticate_additional_data(piece)
+
+    def value(self) -> bytes:
+        """16 bytes; nothing follows."""
+        self._encryptor.finalize()
+        return self._encryptor.tag
+
+
 def _check(parts: Sequence[Bytes]) -> bytes:
-    encryptor = Cipher(algorithms.AES(_CHECK_KEY), modes.GCM(bytes(12))).encryptor()
+    check = Check()
     for part in parts:
-        encryptor.authenticate_additional_data(part)
-    encryptor.finalize()
-    return encryptor.tag
+        check.update(part)
+    return check.value()
 
 
 def text_of(field: Bytes) -> str:
@@ -110,6 +125,6 @@ def number_of(field: Bytes) -> int:
     Raises:
         MessageError: It is not eight bytes.
     """
-    if len(field) != _PREFIX_BYTES:
-        raise MessageError(f"a number takes {_PREFIX_BYTES} bytes, got {len(field)}")
+    if len(field) != PREFIX_BYTES:
+        raise MessageError(f"a number takes {PREFIX_BYTES} bytes, got {len(field)}")
     return int.from_bytes(field, "little")
