@@ -24,6 +24,7 @@ from pharmonia.run.documents import write_agreement, write_plan, write_policy
 from pharmonia.run.keyfiles import create_commitment_key, create_key
 from pharmonia.run.site_config import read_site
 from pharmonia.run.site_data import site_commitment
+from pharmonia.secagg.roster import fewest_contributors
 
 CONSORTIUM, COORDINATOR = "trial", "coordinator"
 MAX_PARTNERS = 64
@@ -106,7 +107,8 @@ def _plan(folder: Path, settings: ComparisonSettings, papers: _Papers, owners: t
 
 
 def _terms(owners: tuple[str, ...], end: datetime) -> Terms:
-    """All must sign everything; whoever brings data receives the trunk."""
+    """All must sign agreement and plan, and those of a smallest cohort a checkpoint; who brings data gets the trunk."""
+    least = fewest_contributors(len(owners), n_colluders(len(owners)))
     report, trunk = ResourceKind.REPORT, ResourceKind.SHARED_TRUNK
     partners = [
         Partner(id=name, name=f"Trial {name}", roles=(Role.DATA_OWNER,), may_export=(report, trunk)) for name in owners
@@ -117,8 +119,8 @@ def _terms(owners: tuple[str, ...], end: datetime) -> Terms:
         title="Trial",
         purpose="Trying Pharmonia out on one machine.",
         valid_until=end,
-        thresholds=Thresholds(agreement=len(owners) + 1, plan=len(owners), checkpoint=len(owners) + 1),
-        min_cohort=len(owners),
+        thresholds=Thresholds(agreement=len(owners) + 1, plan=len(owners), checkpoint=least + 1),
+        min_cohort=least,
         plan_rules=PlanRules(
             secure_aggregation=True, n_colluders=n_colluders(len(owners)), privacy_budget=None, code_digest=True
         ),

@@ -80,6 +80,11 @@ class Permit:
         """Our copy of the ledger."""
         return self._witness
 
+    @property
+    def min_cohort(self) -> int:
+        """Partners among whom we contribute at least, by our policy; it is no lower than the agreement's."""
+        return len(self._signed.plan.partners) if self._policy is None else self._policy.policy.min_cohort
+
     def opening(self) -> Entry | None:
         """What we state before a run, unless the ledger says so: our approval, if it stands, and our policy."""
         plan, key_id, standing = self._signed.plan, self._witness.public.key_id, self._witness.standing

@@ -14,7 +14,7 @@ from pharmonia.secagg.roster import Member
 COHORTS_FILE = "cohorts.jsonl"
 
 
-def secure_sums(plan: RunPlan, engine: Engine, members: Sequence[Member], folder: Path) -> SecureSums:
+def secure_sums(plan: RunPlan, engine: Engine, members: Sequence[Member], folder: Path, min_cohort: int) -> SecureSums:
     """Sums as the plan says, over an engine's partners.
 
     Args:
@@ -22,6 +22,7 @@ def secure_sums(plan: RunPlan, engine: Engine, members: Sequence[Member], folder
         engine: Reaches all partners of the plan.
         members: Those partners with their identities, sorted by id.
         folder: The run's own at the coordinator.
+        min_cohort: The agreement's.
     """
     terms = plan.aggregation
     goes_on = tier_of(plan) is Tier.DROPOUT_TOLERANT
@@ -31,4 +32,5 @@ def secure_sums(plan: RunPlan, engine: Engine, members: Sequence[Member], folder
         n_colluders=terms.n_colluders,
         ring_degree=terms.ring_degree,
         cohorts=Cohorts(folder / COHORTS_FILE) if goes_on else None,
+        min_cohort=min_cohort,
     )

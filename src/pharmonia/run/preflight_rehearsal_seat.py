@@ -57,7 +57,7 @@ def rehearse(engine: Engine, plan: RunPlan) -> int:
     tensors = rehearsed_tensors(plan)
     members = [Member(id=partner, identity=identities[partner]) for partner in plan.partners]
     with TemporaryDirectory(prefix="pharmonia-rehearsal-") as folder:
-        sums = secure_sums(plan, _Rehearsed(engine), members, Path(folder))
+        sums = secure_sums(plan, _Rehearsed(engine), members, Path(folder), len(plan.partners))
         sums.start()
         found = sums.collect(_request(tensors))
     if found.total_weight != len(plan.partners) or np.any(found.mean):

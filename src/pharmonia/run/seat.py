@@ -109,7 +109,8 @@ def coordinate(
             chronicle.begin([other.opening for other in others])
             with chronicle.recording():
                 chronicled = Chronicled(engine, chronicle, plan.partners, masked=True)
-                sums = secure_sums(plan, chronicled, members, store.folder(run_id) / "coordinator")
+                folder, least = store.folder(run_id) / "coordinator", agreement.terms.min_cohort
+                sums = secure_sums(plan, chronicled, members, folder, least)
                 _require_approvals(plan, own, others, sums)
                 # where the run goes on without a partner, it may come back after any round, to which all must hold
                 every_s = 0.0 if tier_of(plan) is Tier.DROPOUT_TOLERANT else config.checkpoint_every_s
@@ -125,23 +126,30 @@ def coordinate(
         return model
 
 
-def fewest_partners(plan: RunPlan) -> int:
-    """Partners without whom no round of the plan is made: all, unless it goes on without a lost one."""
+def fewest_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
+    """Partners without whom no round of the plan is made: all, unless it goes on without a lost one.
+
+    Raises:
+        PharmoniaError: The agreement cannot be read.
+    """
     n = len(plan.partners)
-    goes_on = tier_of(plan) is Tier.DROPOUT_TOLERANT
-    return fewest_contributors(n, plan.aggregation.n_colluders) if goes_on else n
+    if tier_of(plan) is not Tier.DROPOUT_TOLERANT:
+        return n
+    versions = [signed.agreement for signed in read_agreement(config.agreement).versions]
+    least = max((one.terms.min_cohort for one in versions if one.digest == plan.agreement), default=n)
+    return max(least, fewest_contributors(n, plan.aggregation.n_colluders))
 
 
 def needed_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
     """How many partners a run needs to go on where it stands: all until its first round is done, one at its end.
 
     Raises:
-        StoreError: The store cannot be read.
+        PharmoniaError: The store or the agreement cannot be read.
     """
     store, run = RunStore(config.store_url, config.store_folder), plan.digest[:RUN_ID_DIGITS]
     if run in store.finished():
         return 1  # who is there gets its model
-    return fewest_partners(plan) if store.rounds(run) else len(plan.partners)
+    return fewest_partners(config, plan) if store.rounds(run) else len(plan.partners)
 
 
 def undelivered(config: CoordinatorConfig, plan: RunPlan) -> tuple[str, ...]:

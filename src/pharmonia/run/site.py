@@ -4,7 +4,7 @@ Everything here is this partner's: key, copies of agreement and plan, policy, le
 coordinator sends chooses a file, a class or a setting.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,6 +57,7 @@ from pharmonia.run.site_scores import PartScore, site_scores, write_scores
 from pharmonia.run.witness import Witness, open_witness
 from pharmonia.secagg.header import RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey
+from pharmonia.secagg.messages import SurvivorSet
 from pharmonia.secagg.messages import decode as decode_secure
 from pharmonia.secagg.roster import Member
 
@@ -87,6 +88,7 @@ class Site:
     Guarantees:
         nothing_is_read_without_leave: Data files are opened after the permit's first yes, which every frame needs.
         no_round_is_off_the_ledger: A header is answered only if our own copy has it, under the plan that we hold.
+        no_round_is_too_small: Nor if it, or what is left of it, has fewer partners than agreement or policy ask for.
         every_session_begins_from_the_disk: A party that was killed, or whose coordinator was, goes on bit for bit.
     """
 
@@ -158,15 +160,29 @@ class Site:
         if is_learning_frame(frame):
             return self._unapproved() if _is(frame, Kind.SESSION_REQUEST) else None
         message = decode_secure(frame)
-        if not isinstance(message, RoundHeader):
-            return None
-        opened = self._keeper.round
+        match message:
+            case RoundHeader():
+                return self._too_few(message.contributors) or self._off_the_ledger(message)
+            case SurvivorSet():
+                return self._too_few(message.survivors)
+            case _:
+                return None
+
+    def _off_the_ledger(self, message: RoundHeader) -> bytes | None:
+        plan, opened = self._home.signed.plan, self._keeper.round
         if opened is None or opened.header != message.digest.hex():
             raise HeaderError(f"{self._home.config.partner}: a round that is not on our copy of the ledger")
         if opened.plan != plan.digest:
             reason = f"the round is of plan {opened.plan[:16]}, but {plan.label} with {plan.digest[:16]} lies here"
             return self._refuse(opened.plan, RefusalCode.PLAN_NOT_APPROVED, reason)
         return None
+
+    def _too_few(self, partners: Sequence[str]) -> bytes | None:
+        least = self._permit.min_cohort
+        if len(partners) >= least:
+            return None
+        reason = f"{len(partners)} data owners are left in the round, fewer than {least}"
+        return self._refuse(self._home.signed.plan.digest, RefusalCode.TOO_FEW_PARTNERS, reason)
 
     def _unapproved(self) -> bytes | None:
         plan = self._home.signed.plan

@@ -138,8 +138,10 @@ class DropoutTolerant:
         who_is_away_stays_away: Until the next session.
     """
 
-    def __init__(self, engine: Engine, roster_of: RosterOf, cohorts: Cohorts) -> None:
+    def __init__(self, engine: Engine, roster_of: RosterOf, cohorts: Cohorts, min_cohort: int) -> None:
+        """Min cohort: partners that a sum is made of at least, besides what its secrecy needs."""
         self._engine = engine
+        self._min_cohort = min_cohort
         self._roster_of = roster_of
         self._cohorts = cohorts
         self._directory: Directory | None = None
@@ -179,10 +181,12 @@ class DropoutTolerant:
         asked = self._present if cohort is None else cohort
         readies, traffic = self._gather(Ready, dict.fromkeys(asked, encode(ask)))
         server = open_round(_opened(self._directory), plan, readies)
+        self._require_enough(server.header.contributors)
         _require_cohort(cohort, server.header.contributors)
         server, took = self._masked(server)
         traffic = traffic.plus(took)
         server, survivors = server.propose()
+        self._require_enough(survivors.survivors)
         _require_cohort(cohort, survivors.survivors)
         self._cohorts.settle(plan.layout, plan.model_digest, survivors.survivors)
         signatures, took = self._gather(SurvivorSignature, dict.fromkeys(survivors.survivors, encode_secure(survivors)))
@@ -194,6 +198,10 @@ class DropoutTolerant:
         for reveal in reveals:
             server = server.add_reveal(reveal)
         return server.finish(), traffic.plus(took)
+
+    def _require_enough(self, partners: tuple[str, ...]) -> None:
+        if len(partners) < self._min_cohort:
+            raise RoundLostError(f"{len(partners)} partners are left; the agreement asks for {self._min_cohort}")
 
     def tell(self, message: Message) -> None:
         """Tell those who are there."""

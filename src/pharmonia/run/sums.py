@@ -144,6 +144,7 @@ class SecureSums:
         n_colluders: int,
         ring_degree: int,
         cohorts: Cohorts | None = None,
+        min_cohort: int = 2,
     ) -> None:
         """Make sums; `start` opens their session.
 
@@ -154,6 +155,7 @@ class SecureSums:
             ring_degree: As the parties hold it.
             cohorts: Remembers among whom was summed, where sums go on without a partner that goes away (tier B); None
                 where it ends them (tier A).
+            min_cohort: In tier B, partners that a sum is made of at least, besides what its secrecy needs.
         """
 
         def roster_of(session: bytes) -> Roster:
@@ -162,7 +164,9 @@ class SecureSums:
         self._n_members = len(members)
         self._tier = Tier.COMMIT_THEN_MASK if cohorts is None else Tier.DROPOUT_TOLERANT
         self._rounds: Rounds = (
-            CommitThenMask(engine, roster_of) if cohorts is None else DropoutTolerant(engine, roster_of, cohorts)
+            CommitThenMask(engine, roster_of)
+            if cohorts is None
+            else DropoutTolerant(engine, roster_of, cohorts, min_cohort)
         )
         self._scales: Scales = {}
         self._n_sums = 0

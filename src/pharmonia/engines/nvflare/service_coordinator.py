@@ -201,7 +201,7 @@ class Seat:
             partners=plan.partners,
             controller=CONTROLLER,
             executor=EXECUTOR,
-            n_needed=min(fewest_partners(plan), n_needed),
+            n_needed=min(fewest_partners(self._config, plan), n_needed),
         )
         job_id = operator.submit(job, self._folder / JOBS)
         self._job = _Submitted(id=job_id, plan=plan, attendance=Attendance(partners - there))
