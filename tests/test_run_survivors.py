@@ -1,0 +1,631 @@
+"""Sums that go on without a lost partner: of whom they are, what stands, and that nothing is ever summed twice."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pharmonia.base.arrays import Vector
+from pharmonia.base.errors import (
+    DiskFullError,
+    HeaderError,
+    PharmoniaError,
+    ReplayError,
+    RoundLostError,
+    UnreachableError,
+)
+from pharmonia.learn.contributions import Contribution, federated_average
+from pharmonia.learn.messages import Broadcast, Done, Finish, Repeat, SessionRequest, decode, encode, is_learning_frame
+from pharmonia.learn.messages import Message as LearnMessage
+from pharmonia.run.cohorts import Cohorts
+from pharmonia.run.engine import Exchange, OnReply
+from pharmonia.run.protection import COHORTS_FILE, Masked, SecureTerms, Work
+from pharmonia.run.sums import PartnersSum, Request, Scales, SecureSums
+from pharmonia.run.tensors import digest_of
+from pharmonia.secagg.header import Layout, RoundHeader, Tier
+from pharmonia.secagg.keys import IdentityKey
+from pharmonia.secagg.messages import (
+    ConfirmedSurvivors,
+    KeyOffers,
+    MaskedUpdate,
+    Message,
+    Reveal,
+    SurvivorSet,
+    SurvivorSignature,
+)
+from pharmonia.secagg.messages import decode as decode_secure
+from pharmonia.secagg.messages import encode as encode_secure
+from pharmonia.secagg.roster import Member
+
+LAYOUT = Layout(names=("wide", "one"), lengths=(60, 1))
+WEIGHT_BITS = 12
+NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eve")
+FOUR, THREE = NAMES[:4], NAMES[:3]
+SERVER = "server"  # its folder
+IDENTITIES = {name: IdentityKey.generate() for name in NAMES}
+
+Kind = type[LearnMessage] | type[Message]
+STEPS: dict[str, Kind] = {
+    "key offer": SessionRequest,
+    "key offers told": KeyOffers,
+    "READY": Broadcast,
+    "header": RoundHeader,
+    "survivors": SurvivorSet,
+    "confirmation": ConfirmedSurvivors,
+}
+AFTER_UPDATE = ("survivors", "confirmation")  # the masked update has arrived by then
+
+
+def message_in(frame: bytes) -> LearnMessage | Message:
+    return decode(frame) if is_learning_frame(frame) else decode_secure(frame)
+
+
+def start(number: int) -> Vector:
+    """A shared vector for each number."""
+    return np.array([float(number), 0.5])
+
+
+def contribution(index: int, number: int = 0, scale: float = 1e-3) -> Contribution:
+    """What a partner contributes that starts from the vector of that number."""
+    rng = np.random.default_rng([index, number])
+    values = np.append(rng.normal(scale=scale, size=60), 7.5).astype(np.float32)
+    return Contribution(weight=100 + index, values=values)
+
+
+class Vault:
+    """A party reduced to its protection: from one start, it contributes the same vector whenever it is asked."""
+
+    def __init__(self, protection: Masked, index: int) -> None:
+        self.protection = protection
+        self.index = index
+        self.scale = 1e-3
+        self.n_made = 0
+
+    def handle(self, frame: bytes) -> bytes:
+        if not is_learning_frame(frame):
+            return self.protection.answer(decode_secure(frame))
+        match decode(frame):
+            case SessionRequest() as request:
+                return self.protection.start_session(request)
+            case Repeat() as request:
+                return self.protection.repeat(request)
+            case Broadcast(sum_index=index, magnitudes=magnitudes, parameters=parameters):
+                digest = digest_of(parameters)
+                work = Work(
+                    sum_index=index,
+                    magnitudes=magnitudes,
+                    layout=LAYOUT,
+                    model_digest=digest,
+                    make=partial(self._make, int(parameters[0])),
+                )
+                return self.protection.announce(work)
+            case _:
+                return encode(Done())
+
+    def _make(self, number: int) -> Contribution:
+        self.n_made += 1
+        return self.contribution(number)
+
+    def contribution(self, number: int) -> Contribution:
+        return contribution(self.index, number, self.scale)
+
+
+@dataclass(frozen=True)
+class BrokenOff:
+    """An answer whose end does not come."""
+
+    frame: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.frame)
+
+    @property
+    def at_hand(self) -> bytes | None:
+        return None
+
+    def parts(self) -> Iterator[bytes]:
+        yield self.frame[: len(self.frame) // 2]
+        raise UnreachableError("broke off")
+
+    def whole(self) -> bytes:
+        return b"".join(self.parts())
+
+
+@dataclass(frozen=True)
+class Whole(BrokenOff):
+    """An answer that takes its time."""
+
+    def parts(self) -> Iterator[bytes]:
+        yield self.frame
+
+
+@dataclass
+class Net:
+    """An engine over vaults, on whose lines frames and answers are lost, read and changed."""
+
+    vaults: dict[str, Vault]
+    is_lost: Callable[[str, LearnMessage | Message], bool] = lambda name, message: False
+    breaks_off: Callable[[str, LearnMessage | Message], bool] = lambda name, message: False
+    change: Callable[[str, bytes], bytes] = lambda name, frame: frame
+    ignores_refusals: bool = False  # as a server does that wants to learn more
+    lost: dict[str, str] = field(default_factory=dict)
+    sent: list[tuple[str, LearnMessage | Message]] = field(default_factory=list)
+    answered: list[tuple[str, LearnMessage | Message]] = field(default_factory=list)
+    refused: dict[str, PharmoniaError] = field(default_factory=dict)
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        return tuple(self.vaults)
+
+    def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
+        for name, frame in frames.items():
+            try:
+                self._carry(name, frame, on_reply)
+            except UnreachableError as error:
+                self.lost[name] = str(error)
+        lost = {name: self.lost[name] for name in frames if name in self.lost}
+        return Exchange(replies=(), bytes_to_partners=1, bytes_from_partners=1, wall_s=0.0, cpu_s=0.0, lost=lost)
+
+    def _carry(self, name: str, frame: bytes, on_reply: OnReply) -> None:
+        message = message_in(frame)
+        self.sent.append((name, message))
+        if name in self.lost or self.is_lost(name, message):
+            raise UnreachableError(f"{name} is away")
+        try:
+            reply = self.vaults[name].handle(self.change(name, frame))
+        except PharmoniaError as error:
+            self.refused[name] = error
+            if self.ignores_refusals:
+                raise UnreachableError(f"{name} refuses") from error
+            raise
+        self.answered.append((name, message_in(reply)))
+        on_reply(name, BrokenOff(reply) if self.breaks_off(name, message) else Whole(reply))
+
+    def n_answered(self, kind: Kind) -> int:
+        return sum(isinstance(message, kind) for _, message in self.answered)
+
+    def asked(self, kind: Kind) -> list[str]:
+        return [name for name, message in self.sent if isinstance(message, kind)]
+
+    def repair(self) -> None:
+        """Everybody can be reached again, and what was said is forgotten."""
+        self.is_lost = self.breaks_off = lambda name, message: False
+        self.change = lambda name, frame: frame
+        self.ignores_refusals = False
+        for record in (self.lost, self.refused, self.sent, self.answered):
+            record.clear()
+
+
+def members(names: tuple[str, ...]) -> tuple[Member, ...]:
+    return tuple(Member(id=name, identity=IDENTITIES[name].public) for name in names)
+
+
+def consortium(folder: Path, names: tuple[str, ...] = FOUR, tier: Tier = Tier.DROPOUT_TOLERANT) -> Net:
+    """Vaults with folders of their own; one partner may collude."""
+    vaults = {}
+    for index, name in enumerate(NAMES):
+        terms = SecureTerms(
+            partner=name, identity=IDENTITIES[name], members=members(names), n_colluders=1, ring_degree=4, tier=tier
+        )
+        if name in names:
+            vaults[name] = Vault(Masked(terms, folder / name), index)
+    return Net(vaults)
+
+
+def sums_over(net: Net, folder: Path, tier: Tier = Tier.DROPOUT_TOLERANT) -> SecureSums:
+    """The coordinator, as a new process would be."""
+    cohorts = Cohorts(folder / SERVER / COHORTS_FILE) if tier is Tier.DROPOUT_TOLERANT else None
+    return SecureSums(net, members(net.partners), n_colluders=1, ring_degree=4, cohorts=cohorts)
+
+
+def request(number: int) -> Request:
+    """For contributions that start from the shared vector of that number."""
+    return Request(
+        frame_of=lambda index, magnitudes: Broadcast(
+            sum_index=index, magnitudes=magnitudes, round_index=number, step=0, n_steps=1, train=True, save=False,
+            best_round=-1, parameters=start(number),
+        ),
+        layout=LAYOUT,
+        model_digest=digest_of(start(number)),
+        weight_bits=WEIGHT_BITS,
+    )  # fmt: skip
+
+
+SCALES: Scales = {LAYOUT.digest.hex(): [24, 12]}
+
+
+def started(net: Net, folder: Path, tier: Tier = Tier.DROPOUT_TOLERANT) -> SecureSums:
+    """At work on a grid that is known, so that a sum takes one round."""
+    sums = sums_over(net, folder, tier)
+    sums.start()
+    sums.restore(SCALES)
+    return sums
+
+
+def expected(folder: Path, names: tuple[str, ...], number: int) -> PartnersSum:
+    """What tier A gives over exactly these partners, on the same grid."""
+    tier = Tier.COMMIT_THEN_MASK
+    found = started(consortium(folder, names, tier), folder, tier).collect(request(number))
+    assert found.n_clipped == 0
+    return found
+
+
+def assert_is_sum_of(found: PartnersSum, folder: Path, names: tuple[str, ...], number: int = 0) -> None:
+    other = expected(folder / f"expected-{number}", names, number)
+    np.testing.assert_array_equal(found.mean, other.mean)
+    assert found.total_weight == other.total_weight == sum(contribution(NAMES.index(name)).weight for name in names)
+
+
+def without(names: tuple[str, ...], *lost: str) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in lost)
+
+
+def at(step: str, *lost: str) -> Callable[[str, LearnMessage | Message], bool]:
+    return lambda name, message: name in lost and isinstance(message, STEPS[step])
+
+
+# What a sum is of
+
+
+@pytest.mark.parametrize("n", [4, 5])
+def test_where_nobody_is_lost_both_tiers_sum_bit_for_bit_alike(tmp_path: Path, n: int) -> None:
+    found = {}
+    for tier in Tier:
+        folder = tmp_path / tier.name
+        sums = sums_over(consortium(folder, NAMES[:n], tier), folder, tier)
+        sums.start()
+        found[tier] = [sums.collect(request(number)) for number in range(2)]
+        assert [one.n_clipped for one in found[tier]] == [0, 0]
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(one.mean, other.mean)
+        assert one.total_weight == other.total_weight
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("n", [4, 5])
+@pytest.mark.parametrize("who", ["Ada", "Dan"])
+def test_a_partner_lost_at_any_step_is_in_the_sum_only_if_its_update_had_arrived(
+    tmp_path: Path, step: str, n: int, who: str
+) -> None:
+    net = consortium(tmp_path, NAMES[:n])
+    net.is_lost = at(step, who)
+    sums = started(net, tmp_path)
+    found = sums.collect(request(0))
+    of = NAMES[:n] if step in AFTER_UPDATE else without(NAMES[:n], who)
+    assert_is_sum_of(found, tmp_path, of)
+    assert set(net.lost) == {who}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_answer_that_breaks_off_leaves_no_trace(tmp_path: Path, step: str) -> None:
+    """Dan was asked and has answered, and half of it came: a masked update that is not whole is in no sum."""
+    net = consortium(tmp_path)
+    net.breaks_off = at(step, "Dan")
+    found = started(net, tmp_path).collect(request(0))
+    assert_is_sum_of(found, tmp_path, FOUR if step in AFTER_UPDATE else THREE)
+
+
+def test_two_may_be_lost_one_after_the_other_where_enough_are_left(tmp_path: Path) -> None:
+    """Of 5 with one colluder: after one was lost, 4 begin, and 3 of them may end."""
+    net = consortium(tmp_path, NAMES)
+    net.is_lost = lambda name, message: at("READY", "Eve")(name, message) or at("header", "Ben")(name, message)
+    found = started(net, tmp_path).collect(request(0))
+    assert_is_sum_of(found, tmp_path, ("Ada", "Cleo", "Dan"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_two_lost_of_four_lose_the_round_and_nothing_is_revealed(tmp_path: Path, step: str) -> None:
+    net = consortium(tmp_path)
+    net.is_lost = at(step, "Cleo", "Dan")
+    with pytest.raises(RoundLostError):
+        started(net, tmp_path).collect(request(0))
+    n_reveals = net.n_answered(Reveal)
+    assert n_reveals == (2 if step == "confirmation" else 0)  # three would be needed to open a single self-mask
+    net.repair()
+    found = started(net, tmp_path).collect(request(0))  # with everybody back, the same sum is made
+    assert_is_sum_of(found, tmp_path, FOUR)
+
+
+def test_who_is_away_stays_away(tmp_path: Path) -> None:
+    """Who was lost is asked nothing more in the session, though it could be reached, and everything in the next."""
+    net = consortium(tmp_path)
+    net.is_lost = at("header", "Dan")
+    sums = started(net, tmp_path)
+    sums.collect(request(0))
+    sums.restore(SCALES)
+    net.repair()
+    for number in (1, 2):
+        found = sums.collect(request(number))
+        sums.restore(SCALES)
+        assert_is_sum_of(found, tmp_path, THREE, number)
+    sums.tell(Finish(best_round=0))
+    assert "Dan" not in {name for name, _ in net.sent}
+    assert net.asked(Finish) == list(THREE)
+    again = started(net, tmp_path)
+    assert_is_sum_of(again.collect(request(3)), tmp_path, FOUR, 3)
+
+
+def test_who_is_lost_when_told_the_end_is_no_error(tmp_path: Path) -> None:
+    net = consortium(tmp_path)
+    sums = started(net, tmp_path)
+    sums.collect(request(0))
+    net.is_lost = lambda name, message: isinstance(message, Finish) and name != "Ada"
+    sums.tell(Finish(best_round=0))
+    assert set(net.lost) == {"Ben", "Cleo", "Dan"}
+
+
+# Sums with clipped elements
+
+
+def clipping(net: Net) -> None:
+    """From now on, what partners contribute is far over the grid."""
+    for vault in net.vaults.values():
+        vault.scale = 1e3
+
+
+@pytest.mark.parametrize("step", ["READY", "header", "survivors", "confirmation"])
+def test_a_clipped_sum_in_which_somebody_was_lost_stands_and_the_next_is_on_a_coarser_grid(
+    tmp_path: Path, step: str
+) -> None:
+    net = consortium(tmp_path)
+    sums = started(net, tmp_path)
+    sums.collect(request(0))
+    before = sums.scales[LAYOUT.digest.hex()]
+    clipping(net)
+    net.is_lost = at(step, "Dan")
+    found = sums.collect(request(1))
+    assert found.n_clipped > 0
+    assert net.asked(Repeat) == []
+    after = sums.scales[LAYOUT.digest.hex()]
+    assert all(later <= earlier - 2 for earlier, later in zip(before, after, strict=True))
+    last = sums.collect(request(2))  # again among one set from beginning to end: made again until nothing is clipped
+    assert last.n_clipped == 0
+    assert set(net.asked(Repeat)) == set(THREE)
+    exact = federated_average([net.vaults[name].contribution(2) for name in THREE])
+    np.testing.assert_allclose(last.mean[:60], exact[:60], atol=1e-4 * np.abs(exact[:60]).max())
+
+
+@pytest.mark.parametrize("place", range(2), ids=["magnitudes", "values"])
+@pytest.mark.parametrize("step", ["READY", "header", "survivors", "confirmation"])
+def test_a_partner_lost_while_a_clipped_sum_is_made_again_is_no_error(tmp_path: Path, place: int, step: str) -> None:
+    """Dan is lost at that step of the sum of magnitudes or of the sum after it; what was found until then stands."""
+    net = consortium(tmp_path)
+    sums = started(net, tmp_path)
+    sums.collect(request(0))
+    clipping(net)
+    kind = Repeat if step == "READY" else STEPS[step]
+    n_seen = 0
+
+    def lost(name: str, message: LearnMessage | Message) -> bool:
+        nonlocal n_seen
+        if name == "Dan" and isinstance(message, kind) and net.asked(Repeat):
+            n_seen += 1
+            return n_seen == place + 1
+        return False
+
+    net.is_lost = lost
+    n_made = [vault.n_made for vault in net.vaults.values()]
+    found = sums.collect(request(1))
+    assert [vault.n_made for vault in net.vaults.values()] == [n + 1 for n in n_made]
+    assert net.lost.keys() == {"Dan"}
+    assert (found.n_clipped == 0) == (place == 1 and step in AFTER_UPDATE)
+    assert found.total_weight == sum(vault.contribution(1).weight for vault in net.vaults.values())
+    assert net.refused == {}
+    net.is_lost = lambda name, message: False
+    later = sums.collect(request(2))
+    assert later.n_clipped == 0
+    assert later.total_weight == sum(net.vaults[name].contribution(2).weight for name in THREE)
+
+
+# One cohort per contribution
+
+
+def nothing_was_learnt(net: Net) -> bool:
+    """Too few signed for any to reveal: one, at most, that had signed nothing before."""
+    return net.n_answered(Reveal) == 0 and net.n_answered(SurvivorSignature) <= 1
+
+
+def second_sum(net: Net, folder: Path, lost: Callable[[str, LearnMessage | Message], bool]) -> None:
+    """A coordinator that forgot asks for the same contributions in a new session, whatever the parties say."""
+    net.repair()
+    net.ignores_refusals = True
+    net.is_lost = lost
+    with pytest.raises(RoundLostError):
+        started(net, folder / "forgetful").collect(request(0))
+
+
+@pytest.mark.parametrize("who", FOUR)
+@pytest.mark.parametrize("step", ["key offer", "READY", "header"])
+def test_one_cohort_per_contribution(tmp_path: Path, who: str, step: str) -> None:
+    """Without that partner, every other refuses: from both sums, what it contributed would follow."""
+    net = consortium(tmp_path)
+    started(net, tmp_path).collect(request(0))
+    second_sum(net, tmp_path, at(step, who))
+    others = without(FOUR, who)
+    assert {name: type(error) for name, error in net.refused.items()} == dict.fromkeys(others, ReplayError)
+    assert net.n_answered(SurvivorSignature) == net.n_answered(Reveal) == 0
+
+
+def test_contributions_summed_without_a_partner_are_not_summed_with_it(tmp_path: Path) -> None:
+    net = consortium(tmp_path)
+    net.is_lost = at("header", "Dan")
+    started(net, tmp_path).collect(request(0))
+    second_sum(net, tmp_path, lambda name, message: False)
+    assert {name: type(error) for name, error in net.refused.items()} == dict.fromkeys(THREE, ReplayError)
+    assert nothing_was_learnt(net)
+
+
+@pytest.mark.parametrize("who", THREE)
+def test_a_partner_that_had_not_signed_cannot_be_used_against_another(tmp_path: Path, who: str) -> None:
+    """Dan's update is in the first sum, but it was lost before it signed: the others' word is enough."""
+    net = consortium(tmp_path)
+    net.is_lost = at("survivors", "Dan")
+    started(net, tmp_path).collect(request(0))
+    second_sum(net, tmp_path, at("header", who))
+    assert {name: type(error) for name, error in net.refused.items()} == dict.fromkeys(without(THREE, who), ReplayError)
+    assert nothing_was_learnt(net)
+
+
+def test_a_second_sum_within_the_session_is_refused_too(tmp_path: Path) -> None:
+    net = consortium(tmp_path)
+    sums = started(net, tmp_path)
+    sums.collect(request(0))
+    net.sent.clear()
+    net.is_lost = at("header", "Dan")
+    with pytest.raises(RoundLostError, match="bring back Dan"):
+        sums.collect(request(0))  # an honest coordinator does not even propose it
+    assert net.asked(SurvivorSet) == []
+    for name in THREE:  # and of another, nobody signs it
+        frame = encode_secure(
+            SurvivorSet(round_digest=next(m for _, m in net.sent if isinstance(m, RoundHeader)).digest, survivors=THREE)
+        )
+        with pytest.raises(ReplayError, match=r"summed among Ada, Ben, Cleo, Dan, .* among Ada, Ben, Cleo;"):
+            net.vaults[name].handle(frame)
+
+
+def test_the_same_set_may_sum_the_same_again_in_a_later_session(tmp_path: Path) -> None:
+    net = consortium(tmp_path)
+    first = started(net, tmp_path).collect(request(0))
+    for folder in (tmp_path, tmp_path / "forgetful"):
+        np.testing.assert_array_equal(started(net, folder).collect(request(0)).mean, first.mean)
+
+
+def fewer_contributors(name: str, frame: bytes) -> bytes:
+    """The server's header leaves Dan out."""
+    message = message_in(frame)
+    if not isinstance(message, RoundHeader):
+        return frame
+    return encode_secure(replace(message, contributors=THREE, degree=2))
+
+
+def test_where_every_partner_is_needed_the_same_contributions_are_not_masked_among_fewer(tmp_path: Path) -> None:
+    tier = Tier.COMMIT_THEN_MASK
+    net = consortium(tmp_path, FOUR, tier)
+    started(net, tmp_path, tier).collect(request(0))
+    n_made = [vault.n_made for vault in net.vaults.values()]
+    net.repair()
+    net.ignores_refusals, net.change = True, fewer_contributors
+    with pytest.raises(UnreachableError, match="Ada refuses; Ben refuses; Cleo refuses"):
+        started(net, tmp_path, tier).collect(request(0))
+    assert {type(net.refused[name]) for name in THREE} == {ReplayError}
+    assert net.n_answered(MaskedUpdate) == 0
+    assert [vault.n_made for vault in net.vaults.values()] == n_made  # refused before anything was trained
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_a_header_of_the_other_tier_than_the_terms_is_refused_before_anything_is_trained(
+    tmp_path: Path, tier: Tier
+) -> None:
+    net = consortium(tmp_path, FOUR, tier)
+    other = next(one for one in Tier if one is not tier)
+    net.ignores_refusals = True
+    with pytest.raises((RoundLostError, UnreachableError)):
+        started(net, tmp_path, other).collect(request(0))
+    assert {name: type(error) for name, error in net.refused.items()} == dict.fromkeys(FOUR, HeaderError)
+    assert all("not summed as the terms say" in str(error) for error in net.refused.values())
+    assert sum(vault.n_made for vault in net.vaults.values()) == net.n_answered(MaskedUpdate) == 0
+    assert list(tmp_path.rglob(COHORTS_FILE)) == []
+
+
+# What is on the disk, and when
+
+
+def test_the_set_is_on_every_disk_before_anybody_hears_of_it(tmp_path: Path) -> None:
+    net = consortium(tmp_path)
+    net.is_lost = at("header", "Dan")
+    known: list[list[tuple[str, ...] | None]] = []
+
+    def look(name: str, frame: bytes) -> bytes:
+        if isinstance(message_in(frame), SurvivorSet | ConfirmedSurvivors):
+            files = [tmp_path / one / COHORTS_FILE for one in (SERVER, *FOUR)]
+            known.append([Cohorts(file).of(LAYOUT, digest_of(start(0))) for file in files])
+        return frame
+
+    net.change = look
+    started(net, tmp_path).collect(request(0))
+    assert [one[0] for one in known] == [THREE] * 6
+    assert [one[1:] for one in known[:3]] == [[THREE] * n + [None] * (4 - n) for n in range(3)]
+    assert known[3:] == [[THREE] * 4 + [None]] * 3  # of Dan, who is not in the sum, there is nothing to keep
+
+
+def test_a_party_whose_disk_is_full_signs_nothing_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        if path.parent.name != SERVER:
+            raise DiskFullError(f"cannot write {path}: no space left")
+
+    net = consortium(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pharmonia.run.cohorts.append_durably", full)
+        with pytest.raises(DiskFullError):
+            started(net, tmp_path).collect(request(0))
+        assert net.n_answered(SurvivorSignature) == net.n_answered(Reveal) == 0
+    net.repair()
+    assert_is_sum_of(started(net, tmp_path).collect(request(0)), tmp_path, FOUR)
+
+
+def test_a_coordinator_whose_disk_is_full_proposes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise DiskFullError(f"cannot write {path}: no space left")
+
+    net = consortium(tmp_path)
+    sums = started(net, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pharmonia.run.cohorts.append_durably", full)
+        with pytest.raises(DiskFullError):
+            sums.collect(request(0))
+    assert net.asked(SurvivorSet) == []
+
+
+# A coordinator that was killed and begins again
+
+
+def test_a_resumed_coordinator_asks_only_those_of_the_earlier_sum_and_then_everybody(tmp_path: Path) -> None:
+    net = consortium(tmp_path)
+    net.is_lost = at("header", "Dan")
+    first = started(net, tmp_path).collect(request(0))
+    net.repair()
+    resumed = started(net, tmp_path)
+    again = resumed.collect(request(0))
+    np.testing.assert_array_equal(again.mean, first.mean)
+    assert net.asked(Broadcast) == list(THREE)
+    resumed.restore(SCALES)
+    assert_is_sum_of(resumed.collect(request(1)), tmp_path, FOUR, 1)
+
+
+@pytest.mark.parametrize("step", ["key offer", "key offers told", "READY", "header"])
+@pytest.mark.parametrize("n", [4, 5])
+def test_a_resumed_coordinator_says_who_must_come_back(tmp_path: Path, step: str, n: int) -> None:
+    net = consortium(tmp_path, NAMES[:n])
+    first = started(net, tmp_path).collect(request(0))
+    net.repair()
+    net.is_lost = at(step, "Cleo")
+    with pytest.raises(RoundLostError, match=r"begun among Ada, .* bring back Cleo$"):
+        started(net, tmp_path).collect(request(0))
+    assert net.asked(SurvivorSet) == []
+    if step.startswith("key"):
+        assert net.asked(Broadcast) == []  # known before anybody trains
+    net.repair()
+    np.testing.assert_array_equal(started(net, tmp_path).collect(request(0)).mean, first.mean)
+
+
+def test_a_sum_that_nobody_signed_may_be_made_among_others(tmp_path: Path) -> None:
+    """The coordinator is killed after the uploads, before it proposes: nothing is known of them."""
+    net = consortium(tmp_path)
+
+    def killed(name: str, message: LearnMessage | Message) -> bool:
+        if isinstance(message, SurvivorSet):
+            raise KeyboardInterrupt
+        return False
+
+    net.is_lost = killed
+    with pytest.raises(KeyboardInterrupt):
+        started(net, tmp_path / "lost with its disk").collect(request(0))
+    net.repair()
+    net.is_lost = at("READY", "Dan")
+    assert_is_sum_of(started(net, tmp_path).collect(request(0)), tmp_path, THREE)
