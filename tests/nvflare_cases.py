@@ -9,11 +9,9 @@ from types import SimpleNamespace
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from nvflare.apis.fl_constant import ReservedTopic
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import ReservedHeaderKey, Shareable
-from nvflare.apis.signal import Signal
-from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo
 from nvflare.fuel.f3.message import Message
 
 from multitask_cases import PLAIN, data_of, partners
@@ -23,7 +21,7 @@ from pharmonia.bench.simulation import interaction_learners
 from pharmonia.engines.nvflare.controller import CoordinatorController
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.engines.nvflare.executor import PartyExecutor
-from pharmonia.engines.nvflare.wire import Request, Task
+from pharmonia.engines.nvflare.wire import CHANNEL, FIELDS, Request, Task
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.learner import Learner
 from pharmonia.learn.multitask import MultitaskLearner
@@ -127,36 +125,38 @@ class CaseExecutor(PartyExecutor):
         use_one_thread()
         return Obedient(folder)
 
-    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        reply = super().execute(task_name, shareable, fl_ctx, abort_signal)
-        if shareable.get("part") == b"do echo attack" and fl_ctx.get_identity_name() == "Ben":
-            reply["body"] = attack(fl_ctx).encode()
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        super().handle_event(event_type, fl_ctx)
+        self.context = fl_ctx
+
+    def reply(self, message: Message) -> Message:
+        reply = super().reply(message)
+        if message.payload == b"do echo attack" and self.context.get_identity_name() == "Ben":
+            reply.payload = attack(self.context).encode()
         return reply
 
 
 def attack(fl_ctx: FLContext) -> str:
-    """What comes of a frame that Ben sends to Ada in the coordinator's name."""
+    """What comes of a frame that Ben sends to Ada, in his own name and in the coordinator's."""
+    core = fl_ctx.get_engine().get_cell().core_cell
     job = fl_ctx.get_job_id()
-    forged = Shareable(dict(Request(run="run", number=10**6, start=0, length=7, part=b"do echo").fields()))
-    forged.set_header(ReservedHeaderKey.TASK_NAME, Task.FRAME.value)
-    forged.set_header(ReservedHeaderKey.TASK_ID, "forged")
-    forged.set_header(ReservedHeaderKey.TOPIC, ReservedTopic.DO_TASK)
-    peer = fl_ctx.get_peer_context()
-    forged.set_peer_props(peer.get_all_public_props())  # the coordinator's own
-    answer = (
-        fl_ctx.get_engine()
-        .get_cell()
-        .core_cell.send_request(
-            channel=CellChannel.AUX_COMMUNICATION,
-            topic=ReservedTopic.DO_TASK,
-            target=f"Ada.{job}",
-            request=Message(payload=forged),
-            timeout=1.5,
-            optional=True,
-        )
-    )
-    form = answer.payload.get("form") if isinstance(answer.payload, Shareable) else None
-    return f"{answer.get_header(MessageHeaderKey.RETURN_CODE)} {form}"
+    fields = Request(run="run", number=10**6, start=0, length=7, part=b"").fields()
+    codes = []
+    for name in (f"Ben.{job}", f"server.{job}"):
+        own, core.my_info = core.my_info, FqcnInfo(name)
+        try:
+            answer = core.send_request(
+                channel=CHANNEL,
+                topic=Task.FRAME,
+                target=f"Ada.{job}",
+                request=Message({FIELDS: fields}, b"do echo"),
+                timeout=1.5,
+                optional=True,
+            )
+        finally:
+            core.my_info = own
+        codes.append(f"{answer.get_header(MessageHeaderKey.RETURN_CODE)} {answer.get_header(FIELDS)}")
+    return "; ".join(codes)
 
 
 class CaseController(CoordinatorController):

@@ -1,11 +1,14 @@
 """The NVFlare adapter without NVFlare: desks at sites, the coordinator's engine, and what crosses between them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
+from threading import Barrier
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pharmonia.base import errors
@@ -22,7 +25,7 @@ from pharmonia.base.errors import (
 )
 from pharmonia.engines.nvflare import wire
 from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
-from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
+from pharmonia.engines.nvflare.engine import N_AHEAD, Limits, NvflareEngine
 from pharmonia.engines.nvflare.job import Job, write_job
 from pharmonia.engines.nvflare.wire import (
     FAULT_MAGIC,
@@ -72,9 +75,8 @@ class Wires:
         bent = self.bend(partner, task, request)
         if bent is not None:
             return bent
-        carried: Mapping[str, object] = {**request.fields(), "__headers__": {}}
-        answer = self.desks[partner].answer(question(task, Request.from_fields(carried)))
-        return Reply.from_fields(answer.fields())
+        answer = self.desks[partner].answer(question(task, Request.from_message(request.fields(), request.part)))
+        return Reply.from_message(answer.fields(), bytearray(answer.body))
 
 
 def question(task: str, request: Request, peer: str = "pharmonia") -> Question:
@@ -91,7 +93,7 @@ def engine(wires: Wires, **limits: float) -> NvflareEngine:
 
 def fault(reply: Reply) -> PharmoniaError:
     assert reply.form is Form.FAULT
-    return decode_fault(reply.body, "Ada")
+    return decode_fault(bytes(reply.body), "Ada")
 
 
 @pytest.mark.parametrize("length", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, LIMIT])
@@ -133,7 +135,7 @@ def test_replies_are_handed_on_and_not_kept(tmp_path: Path) -> None:
     assert told.bytes_from_partners == 3 * (PART_BYTES + 1)
 
 
-def test_no_more_long_replies_are_on_their_way_than_there_is_room_for(tmp_path: Path) -> None:
+def test_no_more_long_replies_are_held_whole_than_there_is_room_for(tmp_path: Path) -> None:
     wires = Wires(tmp_path, lambda _: bytes(2 * PART_BYTES))
     carrier = engine(wires, room_bytes=1)
     carrier.hello(len(PARTNERS))
@@ -145,8 +147,81 @@ def test_no_more_long_replies_are_on_their_way_than_there_is_room_for(tmp_path: 
             assert under_way == {partner}
         return None
 
+    def take(partner: str, reply: Incoming) -> None:
+        assert reply.whole() == bytes(2 * PART_BYTES)
+        under_way.discard(partner)
+
     wires.bend = watch
-    exchange_each(carrier, b"?", lambda partner, _: under_way.discard(partner))
+    exchange_each(carrier, b"?", take)
+
+
+def test_long_replies_that_are_read_in_parts_arrive_side_by_side_and_no_faster_than_they_are_read(
+    tmp_path: Path,
+) -> None:
+    answer = b"".join(bytes([number]) * PART_BYTES for number in range(3))
+    wires = Wires(tmp_path, lambda _: answer)
+    carrier = engine(wires, room_bytes=1)
+    carrier.hello(len(PARTNERS))
+    together = Barrier(len(PARTNERS))
+
+    def read(partner: str, reply: Incoming) -> None:
+        assert reply.at_hand is None
+        read = []
+        for part in reply.parts():
+            together.wait(timeout=10.0)
+            read.append(part)
+            asked = [one for name, task, one in wires.asked if task is Task.FETCH and name == partner]
+            assert len(asked) <= len(read) + N_AHEAD
+        assert b"".join(read) == answer
+
+    exchange_each(carrier, b"?", read)
+
+
+def test_an_answer_is_not_fetched_on_when_nobody_reads_on(tmp_path: Path) -> None:
+    wires = Wires(tmp_path, lambda _: bytes(3 * PART_BYTES))
+    carrier = engine(wires)
+    carrier.hello(len(PARTNERS))
+
+    def refuse(partner: str, reply: Incoming) -> None:
+        next(reply.parts())
+        raise MessageError(f"{partner}: not what was asked")
+
+    with pytest.raises(MessageError, match="Ada: not what was asked; Ben"):
+        exchange_each(carrier, b"?", refuse)
+    wires.bend = lambda *_: None
+    assert carrier.ask("Ada", b"!") == bytes(3 * PART_BYTES)
+
+
+def test_parts_that_overtake_each_other_make_the_frame(tmp_path: Path) -> None:
+    party = Listener(lambda frame: frame)
+    desk = Desk("run", "pharmonia", lambda: party, tmp_path, LIMIT)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    frame = b"".join(bytes([number]) * PART_BYTES for number in range(3))[: 2 * PART_BYTES + 5]
+    parts = [
+        Request(run="run", number=1, start=start, length=len(frame), part=memoryview(frame)[start : start + PART_BYTES])
+        for start in (2 * PART_BYTES, 0, PART_BYTES)
+    ]
+    replies = [desk.answer(question(Task.FRAME, part)) for part in parts]
+    assert [reply.form for reply in replies] == [Form.MORE, Form.MORE, Form.HELD]
+    assert party.frames == [frame]
+    rest = [Request(run="run", number=1, start=start, length=0, part=b"") for start in (PART_BYTES, 2 * PART_BYTES, 0)]
+    second, third, first = (desk.answer(question(Task.FETCH, part)).body for part in rest)
+    assert b"".join((first, second, third)) == frame
+
+
+def test_parts_that_come_at_once_are_put_into_one_frame_that_is_handled_once(tmp_path: Path) -> None:
+    party = Listener(lambda _: b"done")
+    desk = Desk("run", "pharmonia", lambda: party, tmp_path, 64 * PART_BYTES)
+    desk.answer(question(Task.HELLO, request(number=0)))
+    frame = b"".join(bytes([number]) * PART_BYTES for number in range(8))
+    parts = [
+        Request(run="run", number=1, start=start, length=len(frame), part=frame[start : start + PART_BYTES])
+        for start in range(0, len(frame), PART_BYTES)
+    ]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        replies = list(pool.map(lambda part: desk.answer(question(Task.FRAME, part)), parts))
+    assert sorted(reply.form for reply in replies) == [Form.FRAME, *[Form.MORE] * 7]
+    assert party.frames == [frame]
 
 
 def test_a_site_that_is_not_there_yet_is_greeted_again(tmp_path: Path) -> None:
@@ -218,7 +293,7 @@ def test_all_who_fail_are_named_and_the_first_decides_the_class(tmp_path: Path) 
         (question(Task.FRAME, request(b"x", run="other")), "another run"),
         (question("train", request(b"x")), "no such task"),
         (question(Task.FRAME, Request(run="run", number=1, start=0, length=LIMIT + 1, part=b"x")), "at most"),
-        (question(Task.FRAME, Request(run="run", number=1, start=4, length=9, part=b"x")), "comes after"),
+        (question(Task.FRAME, Request(run="run", number=1, start=4, length=9, part=b"x")), "are no part of"),
         (question(Task.FETCH, request(number=1)), "is held"),
     ],
 )
@@ -250,22 +325,33 @@ def test_a_frame_is_handled_once(tmp_path: Path, number: int) -> None:
     assert party.frames == [b"x"]
 
 
-def test_parts_out_of_order_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("start", "length", "n", "reason"),
+    [
+        (12, PART_BYTES + 9, 9, "are no part of"),
+        (0, PART_BYTES + 9, PART_BYTES, "are no part of"),
+        (PART_BYTES, PART_BYTES + 9, 8, "are no part of"),
+        (2 * PART_BYTES, PART_BYTES + 9, 0, "are no part of"),
+        (PART_BYTES, PART_BYTES + 10, 10, "belongs to another request"),
+    ],
+)
+def test_what_is_no_part_of_the_frame_or_comes_twice_is_refused(
+    tmp_path: Path, start: int, length: int, n: int, reason: str
+) -> None:
     party = Listener(bytes)
     desk = Desk("run", "pharmonia", lambda: party, tmp_path, LIMIT)
     desk.answer(question(Task.HELLO, request(number=0)))
-    length = PART_BYTES + 9
-    first = Request(run="run", number=1, start=0, length=length, part=bytes(9))
+    first = Request(run="run", number=1, start=0, length=PART_BYTES + 9, part=bytes(PART_BYTES))
     assert desk.answer(question(Task.FRAME, first)).form is Form.MORE
-    late = Request(run="run", number=1, start=12, length=length, part=bytes(9))
-    assert "not what follows" in str(fault(desk.answer(question(Task.FRAME, late))))
+    wrong = Request(run="run", number=1, start=start, length=length, part=bytes(n))
+    assert reason in str(fault(desk.answer(question(Task.FRAME, wrong))))
     assert not party.frames
 
 
 def test_a_held_reply_is_given_once(tmp_path: Path) -> None:
     desk = Desk("run", "pharmonia", lambda: Listener(lambda _: bytes(PART_BYTES + 1)), tmp_path, LIMIT)
     desk.answer(question(Task.HELLO, request(number=0)))
-    assert held_length(desk.answer(question(Task.FRAME, request(b"x"))).body) == PART_BYTES + 1
+    assert held_length(bytes(desk.answer(question(Task.FRAME, request(b"x"))).body)) == PART_BYTES + 1
     rest = Request(run="run", number=1, start=PART_BYTES, length=0, part=b"")
     assert len(desk.answer(question(Task.FETCH, rest)).body) == 1
     assert "is held" in str(fault(desk.answer(question(Task.FETCH, rest))))
@@ -356,31 +442,53 @@ def test_a_fault_that_no_site_sends_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"run": 3}, {"number": -1}, {"number": "1"}, {"start": 2**63}, {"part": "x"}, {"part": b"xy"}]
+    ("change", "payload"),
+    [
+        ({"run": 3}, b"x"),
+        ({"number": -1}, b"x"),
+        ({"number": "1"}, b"x"),
+        ({"start": 2**63}, b"x"),
+        ({}, "x"),
+        ({}, b"xy"),
+        ({}, {"part": b"x"}),
+    ],
 )
-def test_a_request_with_foreign_fields_is_refused(change: dict[str, object]) -> None:
+def test_a_request_with_foreign_fields_is_refused(change: dict[str, object], payload: object) -> None:
     with pytest.raises(MessageError):
-        Request.from_fields({**request(b"x").fields(), **change})
+        Request.from_message({**request(b"x").fields(), **change}, payload)
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"form": "frame"}, {"form": "pickle", "body": b""}, {"form": "frame", "body": 1}]
+    ("fields", "payload"),
+    [
+        (None, b""),
+        ({}, b""),
+        ({"form": 1}, b""),
+        ({"form": ["frame"]}, b""),
+        ({"form": "pickle"}, b""),
+        ({"form": "frame"}, 1),
+    ],
 )
-def test_a_reply_with_foreign_fields_is_refused(fields: dict[str, object]) -> None:
+def test_a_reply_with_foreign_fields_is_refused(fields: object, payload: object) -> None:
     with pytest.raises(MessageError):
-        Reply.from_fields(fields)
+        Reply.from_message(fields, payload)
 
 
-@given(parts=st.lists(st.binary(min_size=1), min_size=1))
-def test_parts_in_order_make_the_frame(parts: list[bytes]) -> None:
-    whole = Assembly(sum(map(len, parts)))
-    for part in parts:
-        assert not whole.is_whole
-        whole.add(whole.start, part)
-    assert whole.is_whole
-    assert whole.frame() == b"".join(parts)
+@given(length=st.integers(0, 3 * PART_BYTES), order=st.randoms(use_true_random=False))
+@settings(max_examples=20)
+def test_parts_in_any_order_make_the_frame(length: int, order: Random) -> None:
+    frame = bytes(range(251)) * (length // 251 + 1)
+    frame = frame[:length]
+    starts = list(range(0, max(length, 1), PART_BYTES))
+    order.shuffle(starts)
+    arrived = Assembly(length)
+    for start in starts:
+        assert not arrived.is_whole
+        arrived.add(start, memoryview(frame)[start : start + PART_BYTES])
+    assert arrived.is_whole
+    assert arrived.frame() == frame
     with pytest.raises(MessageError):
-        whole.add(whole.start, b"x")
+        arrived.add(starts[0], frame[:PART_BYTES])
 
 
 def test_a_full_disk_at_a_site_does_not_hide_the_fault(tmp_path: Path) -> None:

@@ -9,20 +9,19 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from nvflare.apis.client import Client
-from nvflare.apis.fl_constant import ReservedTopic
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.controller import Controller
 from nvflare.apis.server_engine_spec import ServerEngineSpec
-from nvflare.apis.shareable import ReservedHeaderKey, ReturnCode, Shareable
+from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
-from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellCode
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.message import Message
 
 from pharmonia.base.errors import EngineError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
-from pharmonia.engines.nvflare.wire import Form, Reply, Request, Task
+from pharmonia.engines.nvflare.wire import CHANNEL, FIELDS, Form, Reply, Request, Task
 
 COORDINATOR_FOLDER = "PHARMONIA_COORDINATOR"  # environment variable of the server's own service
 FAILED_FILE = "failed.txt"
@@ -33,10 +32,9 @@ _IDLE_LOOK_S, _IDLE_LOOKS = 10.0, 3  # the last part of an answer may be under w
 
 
 class PushLink:
-    """Pushes a request to a site's job and waits for its reply.
+    """Sends a request to a site's job and waits for its reply.
 
-    A pushed task passes the site's filters and audit as a pulled one does, and waits for nobody's polling. It goes as
-    one message of NVFlare's network and not as one of its streams, which cost more and keep what they sent.
+    It goes as one message of NVFlare's network: not as a task, nor as one of its streams (`wire`).
     """
 
     def __init__(self, engine: ServerEngineSpec, abort_signal: Signal, folder: Path) -> None:
@@ -47,6 +45,8 @@ class PushLink:
         if cell is None:
             raise EngineError("NVFlare's cell is not as in 2.9")
         self._cell = cell
+        with engine.new_context() as context:
+            self._job = str(context.get_job_id())
 
     def ask(self, partner: str, task: Task, request: Request, timeout_s: float) -> Reply:
         """The site's reply; raises as `Link.ask`.
@@ -87,22 +87,17 @@ class PushLink:
         client = self._engine.get_client_from_name(partner)
         if client is None:
             raise UnreachableError(f"{partner}: is not connected")
-        shareable = Shareable(dict(request.fields()))
-        shareable.set_header(ReservedHeaderKey.TASK_NAME, task.value)
-        shareable.set_header(ReservedHeaderKey.TASK_ID, f"{request.number}-{task.value}-{request.start}")
-        shareable.set_header(ReservedHeaderKey.TOPIC, ReservedTopic.DO_TASK)
-        with self._engine.new_context() as context:
-            shareable.set_peer_props(context.get_all_public_props())
-            target = FQCN.join([client.get_fqcn(), str(context.get_job_id())])
+        target = FQCN.join([client.get_fqcn(), self._job])
+        message = Message({FIELDS: request.fields()}, request.part)
         answers: SimpleQueue[Message | Exception] = SimpleQueue()
 
         def send() -> None:
             try:
                 answer = self._cell.send_request(
-                    channel=CellChannel.AUX_COMMUNICATION,
-                    topic=ReservedTopic.DO_TASK,
+                    channel=CHANNEL,
+                    topic=task.value,
                     target=target,
-                    request=Message(payload=shareable),
+                    request=message,
                     timeout=timeout_s,
                     optional=True,
                 )
@@ -140,15 +135,7 @@ def _reply_in(answer: Message, partner: str, task: Task, timeout_s: float) -> Re
     code = answer.get_header(MessageHeaderKey.RETURN_CODE, CellCode.OK)
     if code != CellCode.OK:
         raise UnreachableError(f"{partner}: no answer to {task.value} within {timeout_s:g} s ({code})")
-    shareable = answer.payload
-    if not isinstance(shareable, Shareable):
-        raise EngineError(f"{partner}: NVFlare answered {task.value} with {type(shareable).__name__}")
-    code = shareable.get_return_code(ReturnCode.OK)
-    if code == ReturnCode.TOPIC_UNKNOWN:
-        raise UnreachableError(f"{partner}: its job has only begun")
-    if code != ReturnCode.OK:
-        raise EngineError(f"{partner}: NVFlare answered {code} to {task.value}")
-    return Reply.from_fields(shareable)
+    return Reply.from_message(answer.get_header(FIELDS), answer.payload)
 
 
 class CoordinatorController(Controller):  # type: ignore[misc]

@@ -2,7 +2,8 @@
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,34 @@ class Question:
 
     Args:
         task: NVFlare's name of it.
-        peer: Who says to have sent it.
+        peer: Where it came from.
         request: Itself.
     """
 
     task: str
     peer: str
     request: Request
+
+
+class _Held:
+    """An answer that waits to be fetched, part by part, each once."""
+
+    def __init__(self, number: int, answer: bytes) -> None:
+        self.number = number
+        self._answer = memoryview(answer)
+        self._missing = set(range(0, len(answer), PART_BYTES))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether all of it was taken."""
+        return not self._missing
+
+    def take(self, start: int) -> memoryview | None:
+        """The part that begins there; None if there is none, or it was taken before."""
+        if start not in self._missing:
+            return None
+        self._missing.remove(start)
+        return self._answer[start : start + PART_BYTES]
 
 
 class Desk:
@@ -50,7 +72,7 @@ class Desk:
 
         Args:
             run: Id of the run that the job is for.
-            coordinator: How the coordinator's job names itself.
+            coordinator: Where its job's requests come from.
             open_party: Makes the party; what it raises is the hello's answer.
             folder: The site's own; faults are written there in full.
             max_frame_bytes: Longest frame that is taken or given.
@@ -64,22 +86,17 @@ class Desk:
         self._not_opened: BaseException | None = None
         self._last = -1
         self._parts: Assembly | None = None  # of the frame that is arriving
-        self._held: tuple[int, bytes] | None = None  # request and answer
-        self._busy = threading.Lock()
+        self._held: _Held | None = None
+        self._moving = threading.Lock()  # held while a part is put into its frame, or taken from an answer
+        self._at_work = threading.Lock()  # held while the party is opened or handles a frame
 
     def answer(self, question: Question) -> Reply:
-        """The reply to a question; never an exception."""
-        if not self._busy.acquire(blocking=False):
-            if question.task == Task.HELLO and question.peer == self._coordinator:
-                return Reply(form=Form.MORE, body=b"")
-            return Reply(form=Form.FAULT, body=encode_fault(EngineError("still at work on an earlier frame")))
+        """The reply to a question; never an exception. Parts of one frame may be brought by several threads at once."""
         try:
             return self._answer(question)
         except BaseException as error:  # noqa: BLE001 - whatever a party raises must not reach NVFlare's logs
             self._write_down(question, error)
             return Reply(form=Form.FAULT, body=encode_fault(error))
-        finally:
-            self._busy.release()
 
     def _answer(self, question: Question) -> Reply:
         request = question.request
@@ -100,33 +117,58 @@ class Desk:
                 raise MessageError("there is no such task")
 
     def _open(self) -> Reply:
-        if self._not_opened is not None:
-            raise self._not_opened
-        if self._party is None:
-            try:
-                self._party = self._open_party()
-            except BaseException as error:
-                self._not_opened = error  # for a coordinator that asks again because this answer came too late
-                raise
+        with self._moving:
+            if self._at_work.locked():
+                return Reply(form=Form.MORE, body=b"")
+            if self._not_opened is not None:
+                raise self._not_opened
+            if self._party is not None:
+                return Reply(form=Form.FRAME, body=b"")
+            self._at_work.acquire()
+        try:
+            self._party = self._open_party()
+        except BaseException as error:
+            self._not_opened = error  # for a coordinator that asks again because this answer came too late
+            raise
+        finally:
+            self._at_work.release()
         return Reply(form=Form.FRAME, body=b"")
 
     def _take(self, request: Request) -> Reply:
-        """Keep a part; with the last one, let the party handle the frame."""
+        """Keep a part; with the last that was missing, let the party handle the frame."""
         if self._party is None:
             raise MessageError("a run begins with a hello")
-        if request.start == 0:
-            if request.number <= self._last:
-                raise ReplayError(f"request {request.number} comes after {self._last}; nothing was done")
+        with self._idle():
+            frame = self._frame_with(request)
+            if frame is None:
+                return Reply(form=Form.MORE, body=b"")
+            self._at_work.acquire()
+        try:
+            return self._handle(self._party, request.number, frame)
+        finally:
+            self._at_work.release()
+
+    @contextmanager
+    def _idle(self) -> Iterator[None]:
+        """The only one who moves a part, while no frame is handled."""
+        with self._moving:
+            if self._at_work.locked():
+                raise EngineError("still at work on an earlier frame")
+            yield
+
+    def _frame_with(self, request: Request) -> bytes | None:
+        """The frame, if this part was the last that was missing."""
+        if request.number < self._last or (request.number == self._last and self._parts is None):
+            raise ReplayError(f"request {request.number} comes after {self._last}; nothing was done")
+        if request.number > self._last:
             self._last, self._held, self._parts = request.number, None, Assembly(request.length)
-        if request.length <= PART_BYTES and len(request.part) == request.length:
-            return self._handle(self._party, request.number, request.part)
-        if request.number != self._last or self._parts is None:
-            raise MessageError(f"a part of request {request.number} comes after request {self._last}")
+        if self._parts is None or self._parts.length != request.length:
+            raise MessageError(f"a part of {request.length} bytes belongs to another request than {self._last}")
         self._parts.add(request.start, request.part)
         if not self._parts.is_whole:
-            return Reply(form=Form.MORE, body=b"")
+            return None
         frame, self._parts = self._parts.frame(), None
-        return self._handle(self._party, request.number, frame)
+        return frame
 
     def _handle(self, party: FrameHandler, number: int, frame: bytes) -> Reply:
         answer = party.handle(frame)
@@ -134,17 +176,18 @@ class Desk:
             raise MessageError(f"a frame has at most {self._max_frame_bytes} bytes here, the answer has {len(answer)}")
         if len(answer) <= PART_BYTES:
             return Reply(form=Form.FRAME, body=answer)
-        self._held = (number, answer)
+        self._held = _Held(number, answer)
         return Reply(form=Form.HELD, body=str(len(answer)).encode())
 
     def _fetch(self, request: Request) -> Reply:
-        if self._held is None or self._held[0] != request.number or request.start >= len(self._held[1]):
-            raise MessageError(f"no answer to request {request.number} is held from {request.start} on")
-        answer = self._held[1]
-        stop = request.start + PART_BYTES
-        if stop >= len(answer):
-            self._held = None
-        return Reply(form=Form.FRAME, body=answer[request.start : stop])
+        with self._idle():
+            held = self._held
+            part = held.take(request.start) if held is not None and held.number == request.number else None
+            if held is None or part is None:
+                raise MessageError(f"no answer to request {request.number} is held from {request.start} on")
+            if held.is_given:
+                self._held = None
+            return Reply(form=Form.FRAME, body=part)
 
     def _write_down(self, question: Question, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))

@@ -3,16 +3,19 @@
 import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from pharmonia.base.errors import EngineError, MessageError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.wire import PART_BYTES, Assembly, Form, Reply, Request, Task, decode_fault, held_length
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 
+N_AHEAD = 2  # requests to one partner that are under way at once
 _HELLO_WAIT_S = 0.1  # between two calls to a site that is not there yet
 _HELLO_ANSWER_S = 1.0  # one to a job that has only begun is lost
 
@@ -38,7 +41,7 @@ class Limits:
         timeout_s: For an answer to a frame, or a stretch of it in which nothing arrives.
         hello_timeout_s: For all partners to be there.
         max_frame_bytes: Longest frame that goes out or comes in.
-        room_bytes: Of long replies that arrive or are worked on at once; one is always let in.
+        room_bytes: Of long answers that are held whole at once; one always may be. What is read in parts needs none.
     """
 
     timeout_s: float = 600.0
@@ -54,25 +57,58 @@ class Limits:
 
 
 class _Room:
-    """Room for long replies, in bytes; whoever finds none waits."""
+    """Room for long answers that are held whole, in bytes; whoever finds none waits."""
 
     def __init__(self, n_bytes: int) -> None:
         self._n_bytes = n_bytes
         self._n_taken = 0
         self._changed = threading.Condition()
 
-    @contextmanager
-    def for_bytes(self, length: int) -> Iterator[None]:
-        """Room for so many; one reply always has it, however long."""
+    def take(self, length: int) -> None:
+        """Wait for room for so many; one answer always has it, however long."""
         with self._changed:
             self._changed.wait_for(lambda: not self._n_taken or self._n_taken + length <= self._n_bytes)
             self._n_taken += length
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._n_taken -= length
-                self._changed.notify_all()
+
+    def give_back(self, length: int) -> None:
+        """What was taken."""
+        with self._changed:
+            self._n_taken -= length
+            self._changed.notify_all()
+
+
+class _Held:
+    """An answer that waits at its site and is fetched while it is read."""
+
+    at_hand = None
+
+    def __init__(self, length: int, room: _Room, fetch: Callable[[range], Iterator[bytes]]) -> None:
+        """Fetch: gives the parts that begin at these places."""
+        self.length = length
+        self._room = room
+        self._fetch = fetch
+        self._n_taken = 0
+
+    def parts(self) -> Iterator[bytes]:
+        """The answer from its beginning."""
+        starts = range(0, self.length, PART_BYTES)
+        for start, part in zip(starts, self._fetch(starts), strict=True):
+            if len(part) != min(PART_BYTES, self.length - start):
+                raise MessageError(f"{len(part)} bytes are not what follows byte {start} of {self.length}")
+            yield part
+
+    def whole(self) -> bytes:
+        """All parts in one, for which there is room until `close`."""
+        self._room.take(self.length)
+        self._n_taken += self.length
+        arrived = Assembly(self.length)
+        for number, part in enumerate(self.parts()):
+            arrived.add(number * PART_BYTES, part)
+        return arrived.frame()
+
+    def close(self) -> None:
+        """Give the room back."""
+        self._room.give_back(self._n_taken)
 
 
 class NvflareEngine:
@@ -90,6 +126,7 @@ class NvflareEngine:
         self._limits = limits
         self._numbers = itertools.count(1)
         self._pool = ThreadPoolExecutor(max(len(self._partners), 1), thread_name_prefix="exchange")
+        self._under_way = ThreadPoolExecutor(max(len(self._partners), 1) * N_AHEAD, thread_name_prefix="part")
         self._room = _Room(limits.room_bytes)
         self._lost: dict[str, str] = {}  # by partner, why
 
@@ -100,7 +137,8 @@ class NvflareEngine:
 
     def close(self) -> None:
         """Give the threads back."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._under_way):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -195,40 +233,49 @@ class NvflareEngine:
             answer = self._opened(partner, reply)
             on_reply(partner, Arrived(answer))
             return len(answer)
-        length = held_length(reply.body)
+        length = held_length(bytes(reply.body))
         if length > limits.max_frame_bytes:
             raise MessageError(
                 f"{partner}: a frame has at most {limits.max_frame_bytes} bytes, its answer has {length}"
             )
-        with self._room.for_bytes(length):
-            on_reply(partner, Arrived(self._fetch(partner, number, length)))
+        held = _Held(length, self._room, lambda starts: self._fetched(partner, number, starts))
+        with closing(held):
+            on_reply(partner, held)
         return length
 
     def _send(self, partner: str, frame: bytes, number: int) -> Reply:
         """The reply to a frame, which goes in parts."""
-        view, length, start = memoryview(frame), len(frame), 0
-        while True:
-            part = bytes(view[start : start + PART_BYTES])
-            request = Request(run=self._run, number=number, start=start, length=length, part=part)
-            reply = self._link.ask(partner, Task.FRAME, request, self._limits.timeout_s)
-            start += len(part)
-            if start >= length or reply.form is not Form.MORE:
-                return reply
+        view, length = memoryview(frame), len(frame)
+        requests = (
+            Request(run=self._run, number=number, start=start, length=length, part=view[start : start + PART_BYTES])
+            for start in range(0, max(length, 1), PART_BYTES)
+        )
+        replies = self._replies(partner, Task.FRAME, requests)
+        return next((reply for reply in replies if reply.form is not Form.MORE), Reply(form=Form.MORE, body=b""))
 
-    def _fetch(self, partner: str, number: int, length: int) -> bytes:
-        """A reply that is held at the site, part by part."""
-        arrived = Assembly(length)
-        while not arrived.is_whole:
-            request = Request(run=self._run, number=number, start=arrived.start, length=0, part=b"")
-            part = self._opened(partner, self._link.ask(partner, Task.FETCH, request, self._limits.timeout_s))
-            arrived.add(request.start, part)
-        return arrived.frame()
+    def _fetched(self, partner: str, number: int, starts: range) -> Iterator[bytes]:
+        """Parts of a reply that is held at the site."""
+        requests = (Request(run=self._run, number=number, start=start, length=0, part=b"") for start in starts)
+        for reply in self._replies(partner, Task.FETCH, requests):
+            yield self._opened(partner, reply)
+
+    def _replies(self, partner: str, task: Task, requests: Iterator[Request]) -> Iterator[Reply]:
+        """The reply to each request in turn; `N_AHEAD` requests are under way while one is waited for."""
+
+        def ask(request: Request) -> Reply:
+            return self._link.ask(partner, task, request, self._limits.timeout_s)
+
+        waiting = deque(self._under_way.submit(ask, request) for request in islice(requests, N_AHEAD))
+        while waiting:
+            reply = waiting.popleft().result()
+            waiting.extend(self._under_way.submit(ask, request) for request in islice(requests, 1))
+            yield reply
 
     def _opened(self, partner: str, reply: Reply) -> bytes:
         if reply.form is Form.FAULT:
-            raise decode_fault(reply.body, partner)
+            raise decode_fault(bytes(reply.body), partner)
         if reply.form is not Form.FRAME:
             raise EngineError(f"{partner}: expected a frame, got one that is {reply.form.value}")
         if len(reply.body) > self._limits.max_frame_bytes:
             raise MessageError(f"{partner}: a frame has at most {self._limits.max_frame_bytes} bytes")
-        return reply.body
+        return bytes(reply.body)

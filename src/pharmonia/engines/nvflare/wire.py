@@ -1,14 +1,14 @@
 """What crosses NVFlare between the coordinator's job and a site's: our frames as bytes, and why there is none.
 
-READ THIS FIRST. The coordinator asks a site with a `Request`; the site answers with a `Reply`. Frames as long as a
-model go in parts, each a request and a reply of its own: nothing on the way then holds more than a part, and the
-coordinator fetches no more long replies at once than it has room for. (NVFlare's own streams of large messages keep
-what they sent for a minute, and write every large request out as text before it is handed on.)
+READ THIS FIRST. The coordinator asks a site with a `Request`; the site answers with a `Reply`. Each is one message of
+NVFlare's network: the frame, or a part of it, is the message's payload as it is, and the rest stands in the header.
+Frames as long as a model go in parts, each a request and a reply of its own, a few on their way at once: nothing in
+between then holds more than these. (NVFlare's tasks copy what they carry several times to serialise it. Its streams of
+large messages keep what they sent for a minute, and write every large request out as text before it is handed on.)
 """
 
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,9 +16,12 @@ from pharmonia.base import errors
 from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import EngineError, MessageError, PharmoniaError
 
+Bytes = bytes | memoryview
+CHANNEL = "pharmonia"  # of NVFlare's network; the task is the topic
+FIELDS = "pharmonia"  # of a message's header
 FAULT_MAGIC = b"PHF1"
 MAX_FAULT_BYTES = 4096
-PART_BYTES = 4 << 20  # below the 10 MiB from which NVFlare takes bytes out of their message
+PART_BYTES = 4 << 20  # of every part but a frame's last
 MAX_REASON = 500
 INTERNAL = "internal error; its text is in the site's own log"
 # Their messages name frames, rounds, partners and documents, never structures, sequences, values or local paths.
@@ -64,7 +67,7 @@ class Request:
         number: Above that of every earlier frame to this site; parts and fetches have their frame's.
         start: Where in the frame, or in the reply to be fetched, this part begins.
         length: Of the whole frame; 0 in a hello and in a fetch.
-        part: The frame, or a part of it.
+        part: The frame, or a part of it; not copied.
 
     Raises:
         MessageError: Fields of other types, or a part outside its frame: nothing of ours sent it.
@@ -74,7 +77,7 @@ class Request:
     number: int
     start: int
     length: int
-    part: bytes
+    part: Bytes
 
     def __post_init__(self) -> None:
         if not all(0 <= number < 2**63 for number in (self.number, self.start, self.length)):
@@ -82,30 +85,27 @@ class Request:
         if self.part and self.start + len(self.part) > self.length:
             raise MessageError(f"{len(self.part)} bytes from {self.start} on are no part of {self.length}")
 
-    def fields(self) -> dict[str, str | int | bytes]:
-        """What stands in NVFlare's message."""
-        return {
-            "run": self.run,
-            "number": self.number,
-            "start": self.start,
-            "length": self.length,
-            "part": self.part,
-        }
+    def fields(self) -> dict[str, str | int]:
+        """What stands in the message's header; its payload is the part."""
+        return {"run": self.run, "number": self.number, "start": self.start, "length": self.length}
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, object]) -> "Request":
-        """The reverse of `fields`; whatever else NVFlare put beside them is left there.
+    def from_message(cls, fields: object, payload: object) -> "Request":
+        """The request in a message.
+
+        Args:
+            fields: Of `fields`.
+            payload: The part; None for an empty one.
 
         Raises:
-            MessageError: One is missing or of another type.
+            MessageError: A field is missing or of another type.
         """
-        run, part = fields.get("run"), fields.get("part")
+        if not isinstance(fields, dict) or not isinstance(fields.get("run"), str):
+            raise MessageError("a request names its run")
         number, start, length = (fields.get(name) for name in ("number", "start", "length"))
-        if not isinstance(run, str) or not isinstance(part, bytes):
-            raise MessageError("a request holds a run's id and part of a frame")
         if not isinstance(number, int) or not isinstance(start, int) or not isinstance(length, int):
             raise MessageError("a request holds its number and place")
-        return cls(run=run, number=number, start=start, length=length, part=part)
+        return cls(run=fields["run"], number=number, start=start, length=length, part=_payload(payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,54 +114,54 @@ class Reply:
 
     Args:
         form: Of the body.
-        body: A frame or part of one, the length of a held one, or a fault.
+        body: A frame or part of one, not copied; the length of a held one, or a fault.
     """
 
     form: Form
-    body: bytes
+    body: Bytes
 
-    def fields(self) -> dict[str, str | bytes]:
-        """What stands in NVFlare's message."""
-        return {"form": self.form.value, "body": self.body}
+    def fields(self) -> dict[str, str]:
+        """What stands in the message's header; its payload is the body."""
+        return {"form": self.form.value}
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, object]) -> "Reply":
-        """The reverse of `fields`.
+    def from_message(cls, fields: object, payload: object) -> "Reply":
+        """The reply in a message; as `Request.from_message`."""
+        form = fields.get("form") if isinstance(fields, dict) else None
+        if not isinstance(form, str) or form not in set(Form):
+            raise MessageError("a reply tells its form")
+        return cls(form=Form(form), body=_payload(payload))
 
-        Raises:
-            MessageError: One is missing or of another type.
-        """
-        form, body = fields.get("form"), fields.get("body")
-        if form not in {each.value for each in Form} or not isinstance(body, bytes):
-            raise MessageError("a reply holds its form and a body")
-        return cls(form=Form(str(form)), body=body)
+
+def _payload(payload: object) -> bytes:
+    if not isinstance(payload, bytes | bytearray | memoryview | None):
+        raise MessageError(f"a message carries bytes, got {type(payload).__name__}")
+    return bytes(payload or b"")
 
 
 class Assembly:
-    """A frame that arrives in parts, in order; it takes no more memory than the frame."""
+    """A frame that arrives in parts, in any order; it takes no more memory than the frame."""
 
     def __init__(self, length: int) -> None:
+        self.length = length
         self._buffer = io.BytesIO(bytes(length))
-        self._length = length
-
-    @property
-    def start(self) -> int:
-        """Where the next part begins."""
-        return self._buffer.tell()
+        self._missing = set(range(0, max(length, 1), PART_BYTES))
 
     @property
     def is_whole(self) -> bool:
         """Whether all parts are here."""
-        return self.start == self._length
+        return not self._missing
 
-    def add(self, start: int, part: bytes) -> None:
-        """Take the next part.
+    def add(self, start: int, part: Bytes) -> None:
+        """Take a part.
 
         Raises:
-            MessageError: It is not the next one, empty, or longer than what is missing.
+            MessageError: It is none, or has come before.
         """
-        if start != self.start or not 0 < len(part) <= self._length - start:
-            raise MessageError(f"{len(part)} bytes from {start} on are not what follows {self.start} of {self._length}")
+        if start not in self._missing or len(part) != min(PART_BYTES, self.length - start):
+            raise MessageError(f"{len(part)} bytes from {start} on are no part of {self.length} that is missing")
+        self._missing.remove(start)
+        self._buffer.seek(start)
         self._buffer.write(part)
 
     def frame(self) -> bytes:
