@@ -14,6 +14,7 @@ from pharmonia.base.errors import MessageError, RoundLostError
 from pharmonia.learn.messages import Done, Message, SessionRequest, decode, encode, is_learning_frame
 from pharmonia.run.cohorts import Cohorts
 from pharmonia.run.engine import Engine, Exchange, Incoming, exchange, exchange_each
+from pharmonia.secagg.arriving import Arriving
 from pharmonia.secagg.fixedpoint import WeightedSum
 from pharmonia.secagg.messages import KeyOffers, MaskedUpdate, Ready, Reveal, SurvivorSignature
 from pharmonia.secagg.messages import decode as decode_secure
@@ -110,15 +111,11 @@ class CommitThenMask:
         asked = exchange(self._engine, encode(ask))  # a broadcast is as long as the model: nobody keeps it
         readies = [_expected(Ready, frame) for frame in asked.replies]
         server = open_round(_opened(self._directory), plan, readies)
-        one_at_a_time = Lock()
-
-        def add(_: str, reply: Incoming) -> None:
-            nonlocal server
-            with one_at_a_time:
-                server = server.add(_expected(MaskedUpdate, reply.whole()))
-
-        masked = exchange_each(self._engine, encode_secure(server.header), add)
-        return server.finish(), Traffic().plus(asked).plus(masked)
+        arriving = Arriving(server)
+        masked = exchange_each(
+            self._engine, encode_secure(server.header), lambda _, reply: arriving.add(reply.length, reply.parts())
+        )
+        return arriving.round().finish(), Traffic().plus(asked).plus(masked)
 
     def tell(self, message: Message) -> None:
         """Tell every partner.
