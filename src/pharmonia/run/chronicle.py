@@ -186,8 +186,7 @@ class Chronicle:
 
         Where so few are there that it would not hold, it is left to a later one.
         """
-        present = self._others.present
-        if len(present) == len(self._others.all) or self._is_enough(present):
+        if self._holds(self._others):
             self._seal(self._others)
 
     @contextmanager
@@ -217,6 +216,9 @@ class Chronicle:
             with suppress(PharmoniaError):  # nothing hides what ended the run; the next one begins with a checkpoint
                 self._seal(Copies(present, goes_on=False))
 
+    def _holds(self, others: Copies) -> bool:
+        return len(others.present) == len(others.all) or self._is_enough(others.present)
+
     def _is_enough(self, present: Sequence[LedgerCopy]) -> bool:
         signers = {self._own.partner, *(other.partner for other in present)}
         return len(signers) >= self._versions[-1].terms.thresholds.checkpoint
@@ -233,8 +235,9 @@ class Chronicle:
             return
         offered = self._own.propose(self._now())
         signed = offered.merged(others.each(lambda other: other.cosign(offered, self._own.public)))
-        self._own.keep(signed)
-        others.each(lambda other: other.keep(signed))
+        if self._holds(others):  # still: who is lost now has not signed
+            self._own.keep(signed)
+            others.each(lambda other: other.keep(signed))
 
     def require_recorded(self, aggregates: Sequence[str]) -> None:
         """Refuse rounds that were run without the plan or under another.
