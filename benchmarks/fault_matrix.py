@@ -24,8 +24,6 @@ import numpy as np
 from faulty_trial import (
     COORDINATOR,
     FaultyTrial,
-    can_mount,
-    disk_full,
     faulty_trial,
     relayed,
     stopped,
@@ -35,6 +33,7 @@ from faulty_trial import (
 from figures import RESULTS, Figure, at_least, at_most, publish
 from pharmonia.engines.nvflare.federation_state import Phase
 from relay import Line, Relay
+from small_disks import can_mount, disk_full
 
 N_PARTNERS = 3
 FAR, FULL, OTHER = "partner-02", "partner-03", "partner-01"

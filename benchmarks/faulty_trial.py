@@ -3,7 +3,6 @@
 The package is copied first and run from there, so that what is edited meanwhile changes nothing.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -30,6 +29,7 @@ from pharmonia.deploy.folder import read_manifest
 from pharmonia.engines.nvflare.federation_state import Phase, ServiceState, processes_in, read_state
 from pharmonia.governance.events import Event, Failed, FailureCode, RoundAggregated, RoundOpened
 from pharmonia.governance.ledger import decode_entry
+from pharmonia.governance.plan import Tier
 from pharmonia.learn.settings import Aggregation
 from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.documents import read_plan
@@ -37,6 +37,7 @@ from pharmonia.run.ledgerfile import ENTRIES, read_lines
 from pharmonia.run.records import Performance, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
 from relay import Relay
+from small_disks import small_disk
 
 COORDINATOR = "coordinator"
 SMALL_DISK_MB = 1200  # preflight wants 1 GB free
@@ -52,7 +53,7 @@ from pharmonia.cli.training import settings_of
 from pharmonia.governance.plan import Tier
 folder, host, settings = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 operations.HOST = host
-operations.make_trial(folder, settings_of("kiba-sample", **settings), Tier.COMMIT_THEN_MASK, {}, datetime.now(UTC))
+operations.make_trial(folder, settings_of("kiba-sample", **settings), Tier(sys.argv[4]), {}, datetime.now(UTC))
 """
 
 
@@ -147,6 +148,10 @@ class FaultyTrial:
         for process in self._started:
             process.wait(timeout=30)
 
+    def log(self) -> str:
+        """What the coordinator's service said so far."""
+        return (self.folder / COORDINATOR / "service.log").read_text(encoding="utf-8")
+
     def ledger(self, member: str) -> Path:
         """Folder of a member's copy of the ledger."""
         return self.folder / member / ("coordinator-ledger" if member == COORDINATOR else "ledger")
@@ -164,6 +169,10 @@ class FaultyTrial:
     def failures(self) -> list[FailureCode]:
         """The failures on the ledger."""
         return [event.code for event in self.events() if isinstance(event, Failed)]
+
+    def cohorts(self) -> list[int]:
+        """Partners in the sum of each round, in order."""
+        return [len(event.contributors) for event in self.events() if isinstance(event, RoundAggregated)]
 
     def n_sessions(self) -> int:
         """Sessions of secure aggregation that have a round."""
@@ -276,65 +285,6 @@ def stopped(process: psutil.Process) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
-@contextmanager
-def disk_full(folder: Path) -> Iterator[None]:
-    """The disk of a folder holds not a byte more; for small disks."""
-    filler = folder / "filler"
-    try:
-        with filler.open("wb", buffering=0) as file:
-            for size in (64 << 20, 1 << 20, 4096, 1):
-                _grow(file.fileno(), size)
-        yield
-    finally:
-        filler.unlink(missing_ok=True)
-
-
-def _grow(descriptor: int, step: int) -> None:
-    while True:
-        try:
-            os.posix_fallocate(descriptor, os.fstat(descriptor).st_size, step)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            return
-
-
-@contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    """A folder's content moves to a file system in memory of its own, and back afterwards; needs root."""
-    aside = folder.with_name(f"{folder.name}.aside")
-    folder.rename(aside)
-    folder.mkdir(mode=0o700)
-    subprocess.run(
-        [_tool("mount"), "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(folder)], check=True
-    )
-    try:
-        shutil.copytree(aside, folder, dirs_exist_ok=True)
-        yield
-    finally:
-        shutil.rmtree(aside)
-        shutil.copytree(folder, aside)
-        subprocess.run([_tool("umount"), "--lazy", str(folder)], check=True)
-        folder.rmdir()
-        aside.rename(folder)
-
-
-def _tool(name: str) -> str:
-    return shutil.which(name) or name
-
-
-def can_mount() -> bool:
-    """Whether this user may mount file systems."""
-    return os.geteuid() == 0 and shutil.which("mount") is not None and _mounts()
-
-
-def _mounts() -> bool:
-    probe = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"]
-    return (
-        shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
-    )
-
-
 def environment(package: Path) -> dict[str, str]:
     """Of a process that runs the copied package."""
     return {**os.environ, "PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1", **_THREADS}
@@ -361,6 +311,7 @@ def faulty_trial(
     *,
     n_partners: int,
     rounds: int,
+    tier: Tier = Tier.COMMIT_THEN_MASK,
     host: str = "localhost",
     small_disks: Sequence[str] = (),
     prefixes: Mapping[str, Sequence[str]] | None = None,
@@ -371,6 +322,7 @@ def faulty_trial(
         root: An empty folder.
         n_partners: Besides the coordinator.
         rounds: Of the plan.
+        tier: Whether the run waits for a lost partner.
         host: Under which sites reach the server.
         small_disks: Members whose folder is on a small disk.
         prefixes: As `FaultyTrial`.
@@ -378,7 +330,7 @@ def faulty_trial(
     package = root / "package"
     shutil.copytree(Path(pharmonia.__file__).parent, package / "pharmonia", ignore=shutil.ignore_patterns("*.pyc"))
     folder = root / "trial"
-    run_copy(package, _MAKE, str(folder), host, json.dumps(settings_tree(n_partners, rounds)))
+    run_copy(package, _MAKE, str(folder), host, json.dumps(settings_tree(n_partners, rounds)), tier.value)
     made = FaultyTrial(folder=folder.resolve(), package=package, prefixes=prefixes or {})
     with ExitStack() as disks:
         for member in small_disks:

@@ -233,7 +233,7 @@ class Coordinator:
         return replace(record, sum_error=max(self._sum_error(collected.mean), record.sum_error or 0.0))
 
     def _checkpoint_file(self) -> Path:
-        return self._store.folder(self._run_id) / "coordinator" / "checkpoint.safetensors"
+        return checkpoint_file(self._store, self._run_id)
 
     def _save(self, state: _State) -> None:
         if state.unvalidated is None:
@@ -276,6 +276,11 @@ class Coordinator:
             server=ServerState(n_steps=meta["server_steps"], moments=MappingProxyType(moments)),
             unvalidated=unvalidated,
         )
+
+
+def checkpoint_file(store: RunStore, run_id: str) -> Path:
+    """What a run resumes from; there once it has been saved, until it is finished."""
+    return store.folder(run_id) / "coordinator" / "checkpoint.safetensors"
 
 
 def _empty_record(round_index: int, traffic: Traffic) -> RoundRecord:

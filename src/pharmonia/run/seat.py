@@ -17,7 +17,7 @@ from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import ResourceKind
 from pharmonia.run.chronicle import Chronicle, Chronicled
 from pharmonia.run.codedigest import installed_code
-from pharmonia.run.coordinator import BeforeRound, Coordinator, OnRound
+from pharmonia.run.coordinator import BeforeRound, Coordinator, OnRound, checkpoint_file
 from pharmonia.run.delivery import (
     Delivery,
     away_in,
@@ -141,7 +141,7 @@ def fewest_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
 
 
 def needed_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
-    """How many partners a run needs to go on where it stands: all until its first round is done, one at its end.
+    """How many partners a run needs to go on where it stands: all until it is first saved, one at its end.
 
     Raises:
         PharmoniaError: The store or the agreement cannot be read.
@@ -149,7 +149,7 @@ def needed_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
     store, run = RunStore(config.store_url, config.store_folder), plan.digest[:RUN_ID_DIGITS]
     if run in store.finished():
         return 1  # who is there gets its model
-    return fewest_partners(config, plan) if store.rounds(run) else len(plan.partners)
+    return fewest_partners(config, plan) if checkpoint_file(store, run).exists() else len(plan.partners)
 
 
 def undelivered(config: CoordinatorConfig, plan: RunPlan) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class SeatController(CoordinatorController):
     """Conducts the run of the plan that `coordinator.toml` names; rounds are told by its store and its ledger."""
 
     def n_needed(self, folder: Path) -> int:
-        """All partners until a round is done; then, if the plan goes on without a lost one, as many as a sum takes."""
+        """All partners until a round is saved; then, if the plan goes on without a lost one, as many as a sum takes."""
         config = read_coordinator(folder)
         return needed_partners(config, read_plan(config.plan).plan)
 
