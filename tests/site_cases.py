@@ -42,11 +42,13 @@ COORDINATOR = "dynamo"
 COORDINATOR_LEDGER = "coordinator-ledger"
 
 
-def settings(method: str = "fedavg", rounds: int = 2, batch_size: int = 512) -> ComparisonSettings:
+def settings(
+    method: str = "fedavg", rounds: int = 2, batch_size: int = 512, n_partners: int = len(OWNERS)
+) -> ComparisonSettings:
     """A small run on kiba-sample."""
     return ComparisonSettings(
         dataset="kiba-sample",
-        n_partners=len(OWNERS),
+        n_partners=n_partners,
         scenario=Scenario.parse("target"),
         split=SplitKind.RANDOM,
         seeds=(5,),
@@ -64,17 +66,25 @@ def settings(method: str = "fedavg", rounds: int = 2, batch_size: int = 512) -> 
     )
 
 
-def history(coordinator: str = COORDINATOR) -> AgreementHistory:
-    """`governance_cases`' agreement without a privacy budget; that partner may coordinate, whatever else it is."""
+def history(coordinator: str = COORDINATOR, owners: tuple[str, ...] = OWNERS) -> AgreementHistory:
+    """`governance_cases`' agreement without a privacy budget; these partners may coordinate and bring data too."""
     first = first_version()
     rules = replace(first.terms.plan_rules, privacy_budget=None)
+    more = {name: {Role.COORDINATOR} if name == coordinator else set[Role]() for name in first.terms.ids}
+    for name in owners:
+        more[name].add(Role.DATA_OWNER)
     partners = tuple(
-        replace(one, roles=tuple(role for role in Role if role in {*one.roles, Role.COORDINATOR}))
-        if one.id == coordinator
-        else one
+        replace(one, roles=tuple(role for role in Role if role in {*one.roles, *more[one.id]}))
         for one in first.terms.partners
     )
-    changed = replace(first, terms=replace(first.terms, plan_rules=rules, partners=partners))
+    terms = replace(
+        first.terms,
+        plan_rules=rules,
+        partners=partners,
+        trunk_recipients=owners,
+        thresholds=replace(first.terms.thresholds, plan=len(owners) // 2 + 1),
+    )
+    changed = replace(first, terms=terms)
     return sign_all(propose(None, changed), [key_of(partner) for partner in first.terms.ids])
 
 
@@ -101,17 +111,18 @@ class Consortium:
     history: AgreementHistory
     at: datetime = NOW
     coordinator: str = COORDINATOR
+    owners: tuple[str, ...] = OWNERS
     signed: SignedPlan = field(init=False)
 
     def found(self) -> "Consortium":
         """Data, keys and policies in every folder; then the plan that the data owners approve."""
-        share_to_sites(self.folder, self.settings, OWNERS)
+        share_to_sites(self.folder, self.settings, self.owners)
         write_coordinator(self.folder / self.coordinator, self.coordinator, 0)
         for name in self.everybody:
             home = self.folder / name
             secret(home / f"{name}.key", key_of(name).to_pem(None))
             write_agreement(home / "agreement.json", self.history)
-        for owner in OWNERS:
+        for owner in self.owners:
             heading = b"pharmonia commitment key\n"
             commitment_key = CommitmentKey(owner.encode().ljust(32))
             secret(self.folder / owner / f"{owner}.key.commitment", heading + commitment_key.secret.hex().encode())
@@ -122,17 +133,17 @@ class Consortium:
     def drafted(self) -> RunPlan:
         """The plan of the settings, on what each owner committed to at home."""
         agreement = self.history.current(NOW)
-        commitments = {name: site_commitment(read_site(self.folder / name), "aurora") for name in OWNERS}
+        commitments = {name: site_commitment(read_site(self.folder / name), "aurora") for name in self.owners}
         head = PlanHead(name="kinases", version=1, valid_until=END - timedelta(days=100), coordinator=self.coordinator)
         return draft_plan(self.settings, agreement, head, commitments, CODE)
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        return tuple(sorted({*OWNERS, self.coordinator}))
+        return tuple(sorted({*self.owners, self.coordinator}))
 
     def file(self, plan: RunPlan, names: tuple[str, ...] = ()) -> None:
         """The plan, approved by all data owners, in those folders, or in all."""
-        self.signed = approved(plan, self.history.current(NOW))
+        self.signed = approved(plan, self.history.current(NOW), self.owners)
         for name in names or self.everybody:
             write_plan(self.folder / name / "plan.json", self.signed)
 
@@ -160,14 +171,14 @@ class Consortium:
         first = self.history.current(NOW)
         terms = replace(first.terms, purpose="Models of kinase selectivity and toxicity.")
         second = Agreement(version=2, previous=first.digest, terms=terms, keys=first.keys)
-        newer = sign_all(propose(self.history, second), [key_of(name) for name in OWNERS])
+        newer = sign_all(propose(self.history, second), [key_of(name) for name in self.owners])
         write_agreement(self.folder / owner / "agreement.json", newer)
 
     @contextmanager
     def sites(self) -> Iterator[dict[str, Site]]:
         """All sites open, as their own processes would have them."""
         with ExitStack() as stack:
-            yield {name: stack.enter_context(open_site(self.folder / name, now=self.now)) for name in OWNERS}
+            yield {name: stack.enter_context(open_site(self.folder / name, now=self.now)) for name in self.owners}
 
     def run(self, on_round: Callable[[RoundRecord], None] = lambda record: None) -> TrainedModel:
         """The coordinator's run over open sites."""
@@ -175,10 +186,13 @@ class Consortium:
             return self.coordinate(InProcessEngine(sites), on_round)
 
     def coordinate(
-        self, engine: InProcessEngine, on_round: Callable[[RoundRecord], None] = lambda record: None
+        self,
+        engine: InProcessEngine,
+        on_round: Callable[[RoundRecord], None] = lambda record: None,
+        before_round: Callable[[], None] | None = None,
     ) -> TrainedModel:
         config = read_coordinator(self.folder / self.coordinator)
-        return coordinate(config, engine, engine, self.now, on_round)
+        return coordinate(config, engine, engine, self.now, on_round, before_round)
 
     def ledger(self, name: str) -> Path:
         return self.folder / name / COORDINATOR_LEDGER if name == self.coordinator else self.ledger_of_site(name)
