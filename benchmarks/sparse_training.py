@@ -231,7 +231,7 @@ class Consortium:
                 result=result,
             )
         )
-        self._exponents = next_exponents(result, layout, self._exponents)
+        self._exponents = next_exponents(result)
         n_first = rows.size * n_hidden
         first = result.values[:n_first].astype(np.float32).reshape(-1, n_hidden)
         return rows, first, result.values[n_first:].astype(np.float32), result.n_clipped

@@ -244,10 +244,10 @@ def test_the_next_scale_follows_the_last_aggregate() -> None:
     plan = plan_of(layout, exponents=(10, 9), weight_bits=0)
     last = tier_a(group, plan, values, dict.fromkeys(group.ids, 1))
     # limit 2^31/3, peak 12, 6 bits of headroom: floor(29.41 - 6 - 3.58) = 19
-    assert next_exponents(last, layout, (10, 9)) == (19, 9)
+    assert next_exponents(last) == (19, 9)
     clipped = tier_a(group, plan_of(layout, exponents=(30, 9), weight_bits=0), values, dict.fromkeys(group.ids, 1))
     assert clipped.n_clipped == 12
-    assert next_exponents(clipped, layout, (30, 9)) == (22, 7)
+    assert next_exponents(clipped) == (22, 7)
 
 
 def test_used_and_stale_server_states_are_refused() -> None:

@@ -14,7 +14,7 @@ from pharmonia.run.bundle_export import Folds, RunNote, TaskNote, TrainedPartner
 from pharmonia.run.bundle_runs import task_notes
 from pharmonia.run.delivered import MODEL_FILE, DeliveredModel, content_digest, read_delivered
 from pharmonia.run.documents import read_agreement, read_plan
-from pharmonia.run.keyfiles import read_key
+from pharmonia.run.keyfiles import read_service_key
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.prepare_files import MANIFEST, read_prepared_manifest
 from pharmonia.run.recipient import PRIVATE_FILE
@@ -78,7 +78,7 @@ def _model(config: SiteConfig, signed: SignedPlan, path: Path) -> DeliveredModel
     if not path.is_file():
         raise InputError(f"no model of {signed.plan.label} was delivered to {config.partner}: there is no {path}")
     model, standing = read_delivered(path), read_standing(config.ledger)
-    key = read_key(config.key, None).public.key_id
+    key = read_service_key(config.key, config.passphrase).public.key_id
     is_ours = (content_digest(path.read_bytes()), key) in standing.handed_over
     if not is_ours or model.aggregate not in standing.aggregates.get(signed.plan.digest, set()):
         raise StoreError(f"{path} is not the model of {signed.plan.label} that our ledger shows handed over to us")

@@ -34,6 +34,24 @@ def read_key(path: Path, passphrase: bytes | None) -> PrivateKey:
         raise KeyFileError(f"{path}: {error}") from error
 
 
+def read_service_key(path: Path, passphrase: Path | None) -> PrivateKey:
+    """The signing key of a service, which nobody is there to ask for its passphrase.
+
+    Args:
+        path: Of the key.
+        passphrase: Of a file of mode 0600 whose first line is the passphrase; None if the key is not encrypted.
+
+    Raises:
+        KeyFileError: As `read_key`; or the passphrase's file is missing, readable by others or empty.
+    """
+    if passphrase is None:
+        return read_key(path, None)
+    line = read_secret(passphrase, MAX_KEY_BYTES, "a file with the passphrase alone").split(b"\n")[0].rstrip(b"\r")
+    if not line:
+        raise KeyFileError(f"{passphrase} holds no passphrase in its first line; write that of {path} there")
+    return read_key(path, line)
+
+
 def needs_passphrase(path: Path) -> bool:
     """Whether a key file is encrypted.
 

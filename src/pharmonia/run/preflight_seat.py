@@ -8,7 +8,7 @@ from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.plan import RunPlan, SignedPlan
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan
-from pharmonia.run.keyfiles import read_key
+from pharmonia.run.keyfiles import read_service_key
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.preflight import Check, Preflight, look, machine_checks, require_code
 from pharmonia.run.site_config import COORDINATOR_FILE, CoordinatorConfig, read_coordinator
@@ -45,7 +45,7 @@ def seat_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
 
 
 def _own_key(config: CoordinatorConfig, agreement: Agreement) -> None:
-    owner = agreement.key(read_key(config.key, None).public.key_id).partner
+    owner = agreement.key(read_service_key(config.key, config.passphrase).public.key_id).partner
     if owner != config.partner:
         raise AgreementError(f"{config.key} is a key of {owner}; put a key of {config.partner} there")
 

@@ -10,7 +10,7 @@ from pharmonia.governance.plan import SignedPlan
 from pharmonia.governance.plan_check import check_plan
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan, read_policy
-from pharmonia.run.keyfiles import read_key
+from pharmonia.run.keyfiles import read_service_key
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_checkpoints
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.preflight import Check, Preflight, look, machine_checks, require_code
@@ -48,7 +48,7 @@ def site_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
 
 
 def _own_key(config: SiteConfig, agreement: Agreement) -> None:
-    owner = agreement.key(read_key(config.key, None).public.key_id).partner
+    owner = agreement.key(read_service_key(config.key, config.passphrase).public.key_id).partner
     if owner != config.partner:
         raise AgreementError(f"{config.key} is a key of {owner}; put a key of {config.partner} there")
 

@@ -29,7 +29,7 @@ from pharmonia.run.delivery import (
 from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.engine import Engine
 from pharmonia.run.files import write_whole
-from pharmonia.run.keyfiles import read_key
+from pharmonia.run.keyfiles import read_service_key
 from pharmonia.run.planned import tier_of, training_plan_of
 from pharmonia.run.planned_sums import secure_sums
 from pharmonia.run.records import Performance, TrainedModel
@@ -187,7 +187,7 @@ def _read_papers(config: CoordinatorConfig, now: datetime) -> _Papers:
         raise RefusedError(f"{plan.label} is coordinated by {plan.coordinator}, not by {config.partner}")
     if plan.code is not None and plan.code != installed_code():
         raise RefusedError(f"{plan.label} names other code than is installed here; install the code that was approved")
-    key = read_key(config.key, None)
+    key = read_service_key(config.key, config.passphrase)
     owner = agreement.key(key.public.key_id).partner
     if owner != config.partner:
         raise AgreementError(f"{config.key} is a key of {owner}; put a key of {config.partner} there")

@@ -42,7 +42,7 @@ from pharmonia.run.delivered import DeliveredModel
 from pharmonia.run.delivery_frames import decode as decode_delivery
 from pharmonia.run.delivery_frames import is_delivery_frame
 from pharmonia.run.documents import read_agreement, read_plan
-from pharmonia.run.keyfiles import read_commitment_key, read_key
+from pharmonia.run.keyfiles import read_commitment_key, read_service_key
 from pharmonia.run.ledger_frames import Greeting, Hello, encode, is_ledger_frame
 from pharmonia.run.ledger_keeper import LedgerKeeper
 from pharmonia.run.party import Party
@@ -257,7 +257,7 @@ def open_site(folder: Path, *, now: Callable[[], datetime]) -> Iterator[Site]:
 
 
 def _own_key(config: SiteConfig, history: AgreementHistory) -> PrivateKey:
-    key = read_key(config.key, None)
+    key = read_service_key(config.key, config.passphrase)
     named = {one.public.key_id: one.partner for signed in history.versions for one in signed.agreement.keys}
     owner = named.get(key.public.key_id, "nobody")
     if owner != config.partner:

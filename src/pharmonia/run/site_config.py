@@ -29,7 +29,8 @@ valid_folds = [1]. The coordinator's `coordinator.toml`:
 
 Three more may be left out: answer_timeout_s = 600, how long a partner may take for a step; room_mb = 64, for answers
 that arrive at once (more of it makes rounds over slow lines faster); and lost_wait_s = 60, how long a run waits for a
-partner that is away before it is submitted without it, if the plan says that it goes on.
+partner that is away before it is submitted without it, if the plan says that it goes on. In both files
+passphrase = "acme.passphrase" names a file of mode 0600 with the passphrase of the key, where that is encrypted.
 """
 
 import tomllib
@@ -101,6 +102,7 @@ class SiteConfig:
         ledger: Folder of its copy of the ledger.
         state: Folder of what it remembers between rounds.
         data: What it trains on.
+        passphrase: File with that of the key, mode 0600; None if the key is not encrypted.
     """
 
     partner: str
@@ -112,6 +114,7 @@ class SiteConfig:
     ledger: Path
     state: Path
     data: DataPlace
+    passphrase: Path | None = None
 
     def state_of(self, plan: str) -> Path:
         """Where this partner keeps what it remembers of the plan with that digest."""
@@ -134,6 +137,7 @@ class CoordinatorConfig:
         answer_timeout_s: A partner that takes longer for a step is lost.
         room_mb: Memory for long answers that arrive at once, MiB.
         lost_wait_s: For a partner that is away, where the plan goes on without it.
+        passphrase: File with that of the key, mode 0600; None if the key is not encrypted.
 
     Raises:
         OptionError: Seconds or memory below what can be.
@@ -150,6 +154,7 @@ class CoordinatorConfig:
     answer_timeout_s: int = 600
     room_mb: int = 64
     lost_wait_s: int = 60
+    passphrase: Path | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("answer_timeout_s", self.answer_timeout_s), ("room_mb", self.room_mb)):
@@ -184,6 +189,7 @@ def read_site(folder: Path) -> SiteConfig:
             ledger=_path(fields, "ledger", folder),
             state=_path(fields, "state", folder),
             data=_data(fields.inner("data"), folder),
+            passphrase=_path(fields, "passphrase", folder) if fields.has("passphrase") else None,
         )
         fields.done()
     except (OptionError, TermsError) as error:
@@ -210,6 +216,7 @@ def read_coordinator(folder: Path) -> CoordinatorConfig:
             store_url=_store_url(fields.text("store_url"), folder),
             store_folder=_path(fields, "store_folder", folder),
             checkpoint_every_s=fields.integer("checkpoint_every_s"),
+            passphrase=_path(fields, "passphrase", folder) if fields.has("passphrase") else None,
             **{name: fields.integer(name) for name in _OPTIONAL if fields.has(name)},
         )
         fields.done()

@@ -209,7 +209,7 @@ class SecureSums:
             except RoundLostError:  # a partner went away, and with others these contributions are not summed
                 break
             exponents, traffic = coarser, traffic.plus(took)
-        self._scales[name] = list(next_exponents(found, request.layout, tuple(exponents)))
+        self._scales[name] = list(next_exponents(found))
         return PartnersSum(
             mean=found.mean(), total_weight=found.total_weight, n_clipped=found.n_clipped, traffic=traffic
         )

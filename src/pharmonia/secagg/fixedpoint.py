@@ -6,12 +6,12 @@ them never wrap. W_max is a power of two, so w / W_max * 2^s is exact in float32
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pharmonia.base.arrays import Vector, frozen_copy
+from pharmonia.base.arrays import Vector, frozen_copy, frozen_view
 from pharmonia.base.errors import UpdateError
 from pharmonia.secagg.header import MAX_EXPONENT, Layout, RoundHeader, Words
 
@@ -111,29 +111,60 @@ def max_clip_count(header: RoundHeader) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WeightedSum:
-    """What a sum of values tells, and all that the server learns.
+    """What a sum of values tells, and all that the server learns; its values are made when they are asked for.
 
     Args:
-        values: (length,) float64, sum of x w / W_max over the contributors.
+        words: (length,) int32, the sum in fixed point: the round's own total, to which nothing is added any more.
+        layout: Of the values.
+        header: Of the round.
         total_weight: Sum of w.
         n_clipped: Elements that were clipped, over all contributors (an undercount only past 2^32).
-        max_weight: W_max.
         contributors: Whose sum it is.
     """
 
-    values: Vector
+    words: npt.NDArray[np.int32] = field(repr=False)
+    layout: Layout
+    header: RoundHeader
     total_weight: int
     n_clipped: int
-    max_weight: int
     contributors: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", frozen_view(self.words))
+
+    @property
+    def values(self) -> Vector:
+        """(length,) float64, sum of x w / W_max over the contributors.
+
+        Exact, since a 32-bit integer times a power of two is a float64.
+        """
+        return self._times(1.0)
 
     def mean(self) -> Vector:
         """(length,) float64, the average of x weighted by w."""
-        return self.values * (self.max_weight / self.total_weight)
+        return self._times(self.header.max_weight / self.total_weight)
+
+    def _times(self, factor: float) -> Vector:
+        values = np.empty(self.header.length, dtype=np.float64)
+        for start, stop, exponent in _chunks(self.layout, self.header):
+            chunk = values[start:stop]
+            np.multiply(self.words[start:stop], math.ldexp(1.0, -exponent), out=chunk)
+            np.multiply(chunk, factor, out=chunk)
+        return values
+
+    @property
+    def peaks(self) -> tuple[float, ...]:
+        """The largest magnitude among each tensor's values."""
+        peaks, start = [], 0
+        for length, exponent in zip(self.layout.lengths, self.header.exponents, strict=True):
+            words = self.words[start : start + length]
+            peaks.append(math.ldexp(max(int(words.max()), -int(words.min())), -exponent))
+            start += length
+        return tuple(peaks)
 
 
 def decode_sum(words: Words, layout: Layout, header: RoundHeader, contributors: tuple[str, ...]) -> WeightedSum:
-    """The weighted sum in unmasked words; exact, since a 32-bit integer times a power of two is a float64.
+    """The weighted sum in unmasked words, which are not copied.
 
     Raises:
         UpdateError: The total weight is impossible: masks did not cancel.
@@ -142,15 +173,12 @@ def decode_sum(words: Words, layout: Layout, header: RoundHeader, contributors: 
     n = len(contributors)
     if not n <= total_weight <= n * header.max_weight or n_clipped > n * header.length:
         raise UpdateError(f"{n} partners cannot weigh {total_weight} and clip {n_clipped}; the masks did not cancel")
-    values = np.empty(header.length, dtype=np.float64)
-    for start, stop, exponent in _chunks(layout, header):
-        np.multiply(words[start:stop].view("<i4"), math.ldexp(1.0, -exponent), out=values[start:stop])
-    values.setflags(write=False)
     return WeightedSum(
-        values=values,
+        words=words[:-2].view("<i4"),
+        layout=layout,
+        header=header,
         total_weight=total_weight,
         n_clipped=n_clipped,
-        max_weight=header.max_weight,
         contributors=contributors,
     )
 
@@ -168,7 +196,7 @@ def error_bound(n: int, exponent: int, magnitude: Vector | float) -> Vector | np
     return n * math.ldexp(1.0, -exponent - 1) + math.ldexp(1.0, -24) * np.asarray(magnitude, dtype=np.float64)
 
 
-def next_exponents(last: WeightedSum, layout: Layout, previous: tuple[int, ...]) -> tuple[int, ...]:
+def next_exponents(last: WeightedSum) -> tuple[int, ...]:
     """Scale exponents for the next round from the last aggregate, which all know.
 
     A tensor's largest value gets 6 bits of headroom below the clip limit. After clips no exponent rises and each falls
@@ -176,11 +204,7 @@ def next_exponents(last: WeightedSum, layout: Layout, previous: tuple[int, ...])
     """
     room = math.log2(float(clip_limit(len(last.contributors)))) - HEADROOM_BITS
     exponents = []
-    start = 0
-    for length, before in zip(layout.lengths, previous, strict=True):
-        values = last.values[start : start + length]
-        peak = float(max(values.max(), -values.min()))  # as large a temporary array is not made
-        start += length
+    for peak, before in zip(last.peaks, last.header.exponents, strict=True):
         found = math.floor(room - math.log2(peak)) if peak > 0 else before
         found = min(found, before - 2) if last.n_clipped else found
         exponents.append(max(-MAX_EXPONENT, min(MAX_EXPONENT, found)))

@@ -13,7 +13,7 @@ from pharmonia.governance.ledger import decode_entry
 from pharmonia.governance.plan import RunPlan
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan
-from pharmonia.run.keyfiles import read_key
+from pharmonia.run.keyfiles import read_service_key
 from pharmonia.run.ledgerfile import ENTRIES, read_lines
 from pharmonia.run.preflight import FILE, Preflight, greeting_checks, look, write_preflight
 from pharmonia.run.preflight_rehearsal_seat import rehearse
@@ -92,7 +92,7 @@ def note_interruption(config: CoordinatorConfig) -> None:
     if plan.digest[:RUN_ID_DIGITS] in finished or not _is_open(config, plan):
         return
     with open_witness(
-        config.partner, read_key(config.key, None), read_agreement(config.agreement), config.ledger
+        config.partner, read_service_key(config.key, config.passphrase), read_agreement(config.agreement), config.ledger
     ) as own:
         own.take([own.state([Failed(plan=plan.digest, code=FailureCode.INTERRUPTED)], _now())])
 

@@ -88,8 +88,7 @@ class LocalFederation:
         plot = self._plot
         is_server = name == SERVER
         own = {COORDINATOR_FOLDER: str(plot.coordinator)} if is_server else {SITE_FOLDER: str(plot.sites[name])}
-        memory = settings.SERVER_MEMORY if is_server else settings.SITE_MEMORY
-        environment = {**os.environ, **memory, **plot.environment, **own}
+        environment = {**os.environ, **settings.MEMORY, **plot.environment, **own}
         environment[MAX_FRAME_BYTES] = str(plot.max_frame_bytes)
         kind, config = ("server", "fed_server.json") if is_server else ("site", "fed_client.json")
         command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", kind, "-m", str(kit), "-s", config, "--set"]

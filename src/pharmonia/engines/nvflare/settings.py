@@ -9,18 +9,12 @@ from pharmonia.base.canonical import Json
 
 CHUNK_BYTES = 2 << 20
 WINDOW_BYTES = 8 << 20
-# The C library keeps what messages used in one place and uses it again; else every thread keeps its own and each large
-# message is mapped anew: twice the memory, a third more CPU. Speed only; other C libraries ignore it.
-SERVER_MEMORY = {
+# The C library keeps what frames and sums used, and uses it again; else every thread keeps its own, and the system
+# gives each large vector new memory that it empties first, a third of all CPU of a long round. Speed only; other C
+# libraries ignore it.
+MEMORY = {
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-}
-# A site keeps so much more of what it has used, for the next frames and updates: without it, the system gives each of
-# these new, emptied memory, a fifth of all CPU of a long round. At the server it would cost memory and win little.
-SITE_MEMORY = {
-    **SERVER_MEMORY,
-    "MALLOC_MMAP_THRESHOLD_": str(128 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
 _LAUNCHER = "nvflare.app_common.job_launcher"
