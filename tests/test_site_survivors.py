@@ -215,14 +215,6 @@ def has_model(place: Consortium, name: str) -> bool:
 # Between sites
 
 
-def test_where_nobody_is_lost_both_kinds_of_plans_give_the_same_model(aurora: Consortium, whole: TrainedModel) -> None:
-    plan = aurora.signed.plan
-    aurora.file(replace(plan, aggregation=replace(plan.aggregation, tier=Tier.COMMIT_THEN_MASK)))
-    model = run(aurora)
-    assert essence(model) == essence(whole)
-    np.testing.assert_array_equal(model.parameters, whole.parameters)
-
-
 def test_a_run_ends_with_a_model_without_a_site_that_was_lost(aurora: Consortium) -> None:
     with pytest.raises(UnreachableError, match=r"is trained and its model kept, but .* borealis"):
         run(aurora, before=lost_in(1, 0, LOST))  # all the same, somebody has to bring it the model
