@@ -426,6 +426,21 @@ def test_header_and_survivors_are_read_off_the_frames_and_the_engine_s_losses_ha
     assert place.verify().failed == ()
 
 
+def test_no_header_goes_to_who_has_no_copy_of_it(place: Place) -> None:
+    """Borealis' ledger cannot be reached, but its line for frames stands: it would refuse what it does not know of."""
+    with place.open() as (writing, lines):
+        begin(writing, lines)
+        engine = Stage()
+        chronicled = Chronicled(engine, writing, OWNERS, masked=True)
+        lines[LOST].cut_at = "take"
+        asked = chronicled.carry(dict.fromkeys(OWNERS, encode_secure(header())), lambda name, reply: None)
+        assert set(asked.lost) == {LOST}
+        lines[LOST].is_cut, lines[LOST].cut_at = False, None
+        asked = chronicled.carry(dict.fromkeys(OWNERS, b"PHM1"), lambda name, reply: None)
+        assert set(asked.lost) == {LOST}
+    assert [sorted(one) for one in engine.carried] == [list(STAYED), list(STAYED)]
+
+
 # Checkpoints
 
 

@@ -8,6 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 
 from pharmonia.base.errors import (
@@ -166,6 +167,11 @@ class Chronicle:
             self._append(self._own.state([Exporting(what=what, content=content, recipient=key)], self._now()))
         recipient.catch_up(self._own)
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """Partners whose copies could not be reached, so that no round is on them."""
+        return frozenset(copy.partner for copy in self._others.all if copy not in self._others.present)
+
     def reach(self, copy: LedgerCopy) -> None:
         """Bring one copy up to ours.
 
@@ -322,12 +328,15 @@ class Chronicled:
             else:
                 on_reply(partner, reply)
 
-        exchange = self._engine.carry(frames, hand_on)
+        absent = self._chronicle.absent  # to them no header goes that is not on their copy
+        there = {partner: frame for partner, frame in frames.items() if partner not in absent}
+        exchange = self._engine.carry(there, hand_on)
         if refusals:
             ordered = [refusals[partner] for partner in self.partners if partner in refusals]
             self._chronicle.refused(ordered)
             raise RefusedError("; ".join(refusal.reason for refusal in ordered))
-        return exchange
+        gone = {partner: f"{partner}: its ledger cannot be reached" for partner in frames if partner in absent}
+        return replace(exchange, lost={**gone, **exchange.lost})
 
     def _note(self, frame: bytes) -> None:
         if self._masked and not is_learning_frame(frame):
