@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,19 @@ def trained_partner(prepared: PreparedTasks, recipe: Recipe) -> TrainedPartner:
     )  # fmt: skip
 
 
+def home_of(factory: pytest.TempPathFactory) -> Path:
+    """The folder of `partner_at` in this session, the same for every module of tests."""
+    return factory.getbasetemp() / "acme-at-home"
+
+
+@cache
+def partner_at(home: Path) -> TrainedPartner:
+    """What a run would leave at the partner whose data are in HOME; prepared once, whichever module asks first."""
+    with pytest.MonkeyPatch.context() as patch:
+        few_references(patch)
+        return trained_partner(*prepare_partner(home))
+
+
 def notes(prepared: PreparedTasks) -> dict[str, TaskNote]:
     """Of the kinase's tasks; nobody noted anything of the solubility's."""
     return {
@@ -118,3 +132,24 @@ def notes(prepared: PreparedTasks) -> dict[str, TaskNote]:
 def contents(partner: TrainedPartner) -> BundleContents:
     """Its bundle."""
     return export_bundle(partner, RUN, notes(partner.prepared), "CC0", NOW)
+
+
+def same(one: BundleContents, other: BundleContents) -> bool:
+    """Whether two bundles hold the same, down to the types of their numbers."""
+    pairs: list[tuple[np.ndarray, np.ndarray]] = [
+        (one.weights[name], other.weights[name]) for name in sorted({*one.weights, *other.weights})
+    ]
+    pairs += [
+        (one.classification.offsets, other.classification.offsets),
+        (one.classification.probability, other.classification.probability),
+        (one.regression.offsets, other.regression.offsets),
+        (one.regression.residual, other.regression.residual),
+        (one.domain.seen, other.domain.seen),
+        (one.domain.novelty, other.domain.novelty),
+    ]
+    plain = ("settings", "tasks", "recipe")
+    return (
+        all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+        and all(getattr(one, name) == getattr(other, name) for name in plain)
+        and one.card.encode() == other.card.encode()
+    )
