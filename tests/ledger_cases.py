@@ -28,7 +28,7 @@ from pharmonia.governance.ledger import Entry, sign_entry
 from pharmonia.governance.merkle import Frontier, Nodes, leaf_hash, stored_index
 from pharmonia.governance.terms import RefusalCode, ResourceKind
 from pharmonia.governance.verify import Delivered, verify_ledger
-from pharmonia.governance.verify_result import VerificationResult
+from pharmonia.governance.verify_result import Check, VerificationResult
 
 PLAN, OTHER_PLAN, SESSION, HEADER, AGGREGATE, MODEL, RESULTS = (f"{i:02x}" * 32 for i in range(1, 8))
 FIGURES = (RecordedFigure(name=FigureName.MSE, ten_thousandths=1873),)
@@ -131,3 +131,8 @@ def whole_book(at: datetime = NOW) -> Book:
     book.say("acme", Exporting(what=ResourceKind.REPORT, content=RESULTS, recipient="public"))
     book.check()
     return book
+
+
+def failed(book: Book, delivered: Delivered | None = None) -> set[Check]:
+    """The checks that find something in it."""
+    return {tally.check for tally in book.verify(delivered).tallies if tally.n_failed}
