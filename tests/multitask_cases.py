@@ -1,15 +1,21 @@
-"""Small data of many tasks for tests."""
+"""Small data of many tasks for tests, and what a coordinator does with those who train on them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from pharmonia.base.arrays import Vector
 from pharmonia.chem.ecfp_matrix import CsrMatrix
 from pharmonia.data.assays import AssayType
 from pharmonia.data.tasks import Labels, PreparedTasks, Task
 from pharmonia.data.tasks import TaskKind as DataKind
+from pharmonia.learn.contributions import Contribution, federated_average, unpack
+from pharmonia.learn.messages import Broadcast
+from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.multitask_data import PartnerTasks, partner_tasks
+from pharmonia.learn.multitask_network import initial_parameters, make_network
 from pharmonia.learn.multitask_settings import MultitaskSettings
+from pharmonia.learn.server import Descent
 from pharmonia.learn.settings import Method, Optimiser
 
 N_BITS = 64
@@ -104,3 +110,30 @@ def stacked(parts: Sequence[PreparedTasks]) -> PreparedTasks:
 
 def data_of(part: PreparedTasks, settings: MultitaskSettings = PLAIN, name: str = "a") -> PartnerTasks:
     return partner_tasks(name, part, settings, train_folds=(0,), valid_folds=(1,))
+
+
+def server(settings: MultitaskSettings) -> Descent:
+    """The server's optimiser under those settings."""
+    return Descent(optimiser=settings.optimiser, learning_rate=settings.learning_rate)
+
+
+def broadcast(parameters: Vector, round_index: int, *, train: bool = True, best_round: int = -1,
+              step: int = 0, n_steps: int = 1) -> Broadcast:  # fmt: skip
+    """What a learner is sent in one step of one round."""
+    return Broadcast(
+        sum_index=0, magnitudes=False, round_index=round_index, step=step, n_steps=n_steps, train=train, save=False,
+        best_round=best_round, parameters=parameters,
+    )  # fmt: skip
+
+
+def start(learners: Sequence[MultitaskLearner], settings: MultitaskSettings, method: Method) -> Vector:
+    """What the coordinator does before round 0."""
+    given = [learner.statistics() for learner in learners]
+    n_rows = sum(one.weight for one in given)
+    return initial_parameters(make_network(settings, {}, 1), settings, method, federated_average(given), n_rows)
+
+
+def aggregate(given: Sequence[Contribution]) -> tuple[Vector, float]:
+    """The change of the shared parameters, and the training error."""
+    total = unpack(federated_average(given), sum(one.weight for one in given))
+    return total.change, total.totals.train_error
