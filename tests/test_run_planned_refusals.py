@@ -18,6 +18,7 @@ from pharmonia.run.documents import write_agreement
 from pharmonia.run.refusals import Refusal, decode_refusal, encode_refusal
 from planned_cases import House, house
 
+
 def decision(place: House, owner: str = "borealis", *, masks: bool = True, commitment: str = "") -> RefusalCode | None:
     commitments = {**COMMITMENTS, owner: commitment or COMMITMENTS[owner]}
     with place.at_work(commitments) as charter:
