@@ -215,13 +215,20 @@ def has_model(place: Consortium, name: str) -> bool:
 # Between sites
 
 
-def test_a_run_ends_with_a_model_without_a_site_that_was_lost(aurora: Consortium) -> None:
+def test_a_run_ends_with_a_model_without_a_site_that_was_lost_and_the_site_gets_it_when_it_is_back(
+    aurora: Consortium,
+) -> None:
     with pytest.raises(UnreachableError, match=r"is trained and its model kept, but .* borealis"):
         run(aurora, before=lost_in(1, 0, LOST))  # all the same, somebody has to bring it the model
     assert not any(isinstance(event, Failed) for event in aurora.events())
     assert in_sums(aurora) == [set(FOUR), set(OTHERS), set(OTHERS)]
     assert_ledgers_hold(aurora, LOST)
     assert [has_model(aurora, name) for name in FOUR] == [name != LOST for name in FOUR]
+    n_rounds = sum(isinstance(event, RoundOpened) for event in aurora.events())
+    assert len(run(aurora).rounds) == ROUNDS  # it is back, and nothing is trained again
+    assert sum(isinstance(event, RoundOpened) for event in aurora.events()) == n_rounds
+    assert has_model(aurora, LOST)
+    assert_ledgers_hold(aurora)
 
 
 def test_a_site_that_is_back_in_a_resumed_run_takes_part_with_its_copy_and_its_private_state(

@@ -14,6 +14,7 @@ from pharmonia.run.files import cannot_write, write_whole
 from pharmonia.run.ledgerfile import append_durably
 from pharmonia.secagg.header import Layout
 
+COHORTS_FILE = "cohorts.jsonl"  # of a run, at each party and at the coordinator
 KEPT = 10_000  # more than the steps between two checkpoints
 
 

@@ -160,7 +160,7 @@ class Coordinator:
 
     def _request(self, state: _State, step: int, n_steps: int, *, train: bool, save: bool) -> Request:
         best_round = state.selection.best_round
-        rows_bits = state.n_train.bit_length()
+        rows_bits = MAX_WEIGHT_BITS if self._sums.may_change else min(state.n_train.bit_length(), MAX_WEIGHT_BITS)
         by_rows = self._plan.method.weighting is Weighting.ROWS
         return Request(
             frame_of=lambda index, magnitudes: Broadcast(
@@ -176,7 +176,7 @@ class Coordinator:
             ),
             layout=self._sum_layout if train else VALIDATION,
             model_digest=digest_of(state.parameters),
-            weight_bits=min(rows_bits, MAX_WEIGHT_BITS) if by_rows else VALIDATION_WEIGHT_BITS,
+            weight_bits=rows_bits if by_rows else VALIDATION_WEIGHT_BITS,
         )
 
     def _validate(self, state: _State, totals: Totals, traffic: Traffic, on_round: OnRound) -> _State:

@@ -132,6 +132,18 @@ class Party:
         """This partner's private tensors in the best round's model."""
         return self._learner.best_private_part
 
+    def private_part_of(self, best_round: int) -> Vector:
+        """Its private tensors in the best round's model, as a party has them that was away when the run ended.
+
+        From the newest state that it kept: of the last round that it was in, if that was before the best.
+        """
+        kept = sorted(self._folder.glob(_KEPT_FILES))
+        if kept:
+            arrays, meta = read_arrays(kept[-1])
+            self._learner.restore(arrays, int(meta["candidate_round"]))
+        self._learner.note_best(best_round)
+        return self._learner.best_private_part
+
     def _state_file(self, round_index: int) -> Path:
         return self._folder / f"before-round-{round_index:06d}.safetensors"
 

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pharmonia.governance.plan import RunPlan
-from pharmonia.run.cohorts import Cohorts
+from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
 from pharmonia.run.engine import Engine
 from pharmonia.run.planned import tier_of
 from pharmonia.run.sums import SecureSums
 from pharmonia.secagg.header import Tier
 from pharmonia.secagg.roster import Member
-
-COHORTS_FILE = "cohorts.jsonl"
 
 
 def secure_sums(plan: RunPlan, engine: Engine, members: Sequence[Member], folder: Path, min_cohort: int) -> SecureSums:

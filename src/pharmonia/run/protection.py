@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pharmonia.base.errors import HeaderError, MessageError
+from pharmonia.base.errors import HeaderError, MessageError, ReplayError
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Done, Repeat, SessionRequest, encode
-from pharmonia.run.cohorts import Cohorts
+from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
 from pharmonia.run.files import write_whole
 from pharmonia.run.tensors import magnitude_layout, magnitudes
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
@@ -21,7 +21,6 @@ from pharmonia.secagg.partner import PartnerSession, open_session
 from pharmonia.secagg.roster import Directory, Member, Roster
 
 RECORD_FILE = "last-mask.bin"
-COHORTS_FILE = "cohorts.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +249,8 @@ class Masked:
         self._summed = (magnitude_layout(of.layout) if self._of_magnitudes else of.layout, of.model_digest)
         if header.tier is Tier.COMMIT_THEN_MASK:  # all contributors are in the sum; in the other tier, who survives
             self._cohorts.settle(*self._summed, header.contributors)
+        elif not set(self._cohorts.of(*self._summed) or ()) <= set(header.contributors):
+            raise ReplayError(f"{self._terms.partner}: these contributions were summed among others; nothing is masked")
 
     def _sign(self, survivors: SurvivorSet) -> bytes:
         session, signature = self._open().sign_survivors(survivors)

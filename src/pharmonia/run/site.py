@@ -39,8 +39,8 @@ from pharmonia.learn.settings import LocalSettings
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.delivered import DeliveredModel
+from pharmonia.run.delivery_frames import Offer, is_delivery_frame
 from pharmonia.run.delivery_frames import decode as decode_delivery
-from pharmonia.run.delivery_frames import is_delivery_frame
 from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.keyfiles import read_commitment_key, read_service_key
 from pharmonia.run.ledger_frames import Greeting, Hello, encode, is_ledger_frame
@@ -197,11 +197,21 @@ class Site:
 
     def _receive(self, frame: bytes) -> bytes:
         message = decode_delivery(frame)
+        if isinstance(message, Offer):
+            self._end_late(message)
         answer = self._recipient.answer(message)
         if isinstance(message, DeliveredModel):
             self._party = None  # its run has ended; scoring needs the room
             _score(self._home, message)
         return answer
+
+    def _end_late(self, offer: Offer) -> None:
+        """Where a run of our ledger went on and ended without us, keep the private part that we have."""
+        plan, path = self._home.signed.plan, self._home.state / PRIVATE_FILE
+        is_ours = offer.aggregate in self._witness.standing.aggregates.get(plan.digest, set())
+        if is_ours and tier_of(plan) is Tier.DROPOUT_TOLERANT and not path.exists():
+            part = _open_party(self._home, self._permit).private_part_of(offer.best_round)
+            write_arrays(path, {"private": part}, {"best_round": offer.best_round})
 
     def _strange_recipe(self) -> str:
         named, ours = self._home.signed.plan.recipe, self._home.card.recipe

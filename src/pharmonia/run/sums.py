@@ -87,6 +87,11 @@ class Sums(Protocol):
         """Tell the partners something to which there is nothing to say."""
         ...
 
+    @property
+    def may_change(self) -> bool:
+        """Whether partners come and go, so that a later sum may be of more rows than an earlier one was."""
+        ...
+
 
 class PlainSums:
     """Contributions arrive in the clear and are averaged in float64: for research, and for one partner alone."""
@@ -122,6 +127,11 @@ class PlainSums:
 
     def restore(self, scales: Scales) -> None:
         """Nothing to take up."""
+
+    @property
+    def may_change(self) -> bool:
+        """No: a sum is of every partner's."""
+        return False
 
     def tell(self, message: Message) -> None:
         """Tell every partner."""
@@ -236,6 +246,11 @@ class SecureSums:
         )
         self._n_sums += 1
         return self._rounds.sum(ask(plan.round_index), plan)
+
+    @property
+    def may_change(self) -> bool:
+        """In tier B."""
+        return self._tier is Tier.DROPOUT_TOLERANT
 
     def tell(self, message: Message) -> None:
         """Tell the partners that are there."""
