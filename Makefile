@@ -24,7 +24,7 @@ lint: venv
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: venv
 	$(BIN)/python benchmarks/dti_throughput.py --quick

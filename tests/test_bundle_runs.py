@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bundle_cases import FOLDS, SETTINGS, few_references, prepare_partner, trained_partner
+from bundle_cases import FOLDS, SETTINGS, home_of, partner_at
 from pharmonia.base.errors import InputError, StoreError, UnknownNameError
 from pharmonia.cli.main import app
 from pharmonia.learn.messages import vector_digest
@@ -26,10 +25,8 @@ from prepare_cases import KEY
 
 
 @pytest.fixture(scope="module")
-def partner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedPartner]:
-    with pytest.MonkeyPatch.context() as patch:
-        few_references(patch)
-        yield trained_partner(*prepare_partner(tmp_path_factory.mktemp("partner")))
+def partner(tmp_path_factory: pytest.TempPathFactory) -> TrainedPartner:
+    return partner_at(home_of(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")
