@@ -10,7 +10,7 @@ from pharmonia.base.canonical import Json
 CHUNK_BYTES = 2 << 20
 WINDOW_BYTES = 8 << 20
 # The C library keeps what frames and sums used, and uses it again; else every thread keeps its own, and the system
-# gives each large vector new memory that it empties first, a third of all CPU of a long round. Speed only; other C
+# gives each large vector new memory that it empties first, a quarter of all CPU of a long round. Speed only; other C
 # libraries ignore it.
 MEMORY = {
     "MALLOC_ARENA_MAX": "1",
