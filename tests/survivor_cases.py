@@ -15,9 +15,9 @@ from pharmonia.base.errors import (
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Broadcast, Done, Repeat, SessionRequest, decode, encode, is_learning_frame
 from pharmonia.learn.messages import Message as LearnMessage
-from pharmonia.run.cohorts import Cohorts
+from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
 from pharmonia.run.engine import Exchange, OnReply
-from pharmonia.run.protection import COHORTS_FILE, Masked, SecureTerms, Work
+from pharmonia.run.protection import Masked, SecureTerms, Work
 from pharmonia.run.sums import PartnersSum, Request, Scales, SecureSums
 from pharmonia.run.tensors import digest_of
 from pharmonia.secagg.header import Layout, RoundHeader, Tier

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bundle_cases import FOLDS, SETTINGS, home_of, partner_at
+from bundle_cases import FOLDS, SETTINGS, few_references, home_of, partner_at, prepare_partner
 from pharmonia.base.errors import InputError, StoreError, UnknownNameError
 from pharmonia.cli.main import app
 from pharmonia.learn.messages import vector_digest

@@ -17,8 +17,7 @@ from pharmonia.base.errors import (
 from pharmonia.learn.contributions import federated_average
 from pharmonia.learn.messages import Broadcast, Finish, Repeat
 from pharmonia.learn.messages import Message as LearnMessage
-from pharmonia.run.cohorts import Cohorts
-from pharmonia.run.protection import COHORTS_FILE
+from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
 from pharmonia.run.sums import SecureSums
 from pharmonia.run.tensors import digest_of
 from pharmonia.secagg.header import RoundHeader, Tier
