@@ -9,8 +9,11 @@ from types import SimpleNamespace
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nvflare.apis.fl_constant import ReservedTopic
 from nvflare.apis.fl_context import FLContext
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
+from nvflare.apis.signal import Signal
+from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
 from nvflare.fuel.f3.cellnet.fqcn import FqcnInfo
 from nvflare.fuel.f3.message import Message
 
@@ -21,7 +24,7 @@ from pharmonia.bench.simulation import interaction_learners
 from pharmonia.engines.nvflare.controller import CoordinatorController
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.engines.nvflare.executor import PartyExecutor
-from pharmonia.engines.nvflare.wire import CHANNEL, FIELDS, Request, Task
+from pharmonia.engines.nvflare.wire import BODY, FIELDS, Request, Task
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.learner import Learner
 from pharmonia.learn.multitask import MultitaskLearner
@@ -125,14 +128,10 @@ class CaseExecutor(PartyExecutor):
         use_one_thread()
         return Obedient(folder)
 
-    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        super().handle_event(event_type, fl_ctx)
-        self.context = fl_ctx
-
-    def reply(self, message: Message) -> Message:
-        reply = super().reply(message)
-        if message.payload == b"do echo attack" and self.context.get_identity_name() == "Ben":
-            reply.payload = attack(self.context).encode()
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        reply = super().execute(task_name, shareable, fl_ctx, abort_signal)
+        if shareable.get(BODY) == b"do echo attack" and fl_ctx.get_identity_name() == "Ben":
+            reply[BODY] = attack(fl_ctx).encode()
         return reply
 
 
@@ -141,21 +140,27 @@ def attack(fl_ctx: FLContext) -> str:
     core = fl_ctx.get_engine().get_cell().core_cell
     job = fl_ctx.get_job_id()
     fields = Request(run="run", number=10**6, start=0, length=7, part=b"").fields()
+    forged = Shareable({FIELDS: fields, BODY: b"do echo"})
+    forged.set_header(ReservedHeaderKey.TASK_NAME, Task.FRAME.value)
+    forged.set_header(ReservedHeaderKey.TASK_ID, "forged")
+    forged.set_header(ReservedHeaderKey.TOPIC, ReservedTopic.DO_TASK)
+    forged.set_peer_props(fl_ctx.get_peer_context().get_all_public_props())  # the coordinator's own
     codes = []
     for name in (f"Ben.{job}", f"server.{job}"):
         own, core.my_info = core.my_info, FqcnInfo(name)
         try:
             answer = core.send_request(
-                channel=CHANNEL,
-                topic=Task.FRAME,
+                channel=CellChannel.AUX_COMMUNICATION,
+                topic=ReservedTopic.DO_TASK,
                 target=f"Ada.{job}",
-                request=Message({FIELDS: fields}, b"do echo"),
+                request=Message(payload=forged),
                 timeout=1.5,
                 optional=True,
             )
         finally:
             core.my_info = own
-        codes.append(f"{answer.get_header(MessageHeaderKey.RETURN_CODE)} {answer.get_header(FIELDS)}")
+        form = answer.payload.get(FIELDS) if isinstance(answer.payload, Shareable) else None
+        codes.append(f"{answer.get_header(MessageHeaderKey.RETURN_CODE)} {form}")
     return "; ".join(codes)
 
 

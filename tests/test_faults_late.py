@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.apis.signal import Signal
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.message import Message
@@ -22,7 +23,7 @@ from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.service_coordinator import Ending, Verdict
-from pharmonia.engines.nvflare.wire import FIELDS, Form, Reply, Request, Task
+from pharmonia.engines.nvflare.wire import BODY, FIELDS, Form, Reply, Request, Task
 from pharmonia.governance.events import Failed, FailureCode
 from pharmonia.nn.choices import Model
 from pharmonia.run.files import cannot_write, write_whole
@@ -220,11 +221,12 @@ class Cell:
         self.never = threading.Event()
         self.n_hellos = 0
 
-    def send_request(self, *, topic: str, **_: object) -> Message:
-        if topic != Task.HELLO:
+    def send_request(self, *, request: Message, **_: object) -> Message:
+        if request.payload.get_header(ReservedHeaderKey.TASK_NAME) != Task.HELLO:
             self.never.wait()
         self.n_hellos += 1
-        return Message({MessageHeaderKey.RETURN_CODE: ReturnCode.OK, FIELDS: Reply(form=Form.FRAME, body=b"").fields()})
+        answer = Shareable({FIELDS: Reply(form=Form.FRAME, body=b"").fields(), BODY: b""})
+        return Message({MessageHeaderKey.RETURN_CODE: ReturnCode.OK}, answer)
 
 
 def link(folder: Path, signal: Signal, cell: Cell) -> PushLink:

@@ -28,8 +28,8 @@ valid_folds = [1]. The coordinator's `coordinator.toml`:
     checkpoint_every_s = 20
 
 Three more may be left out: answer_timeout_s = 600, how long a partner may take for a step; room_mb = 64, for answers
-that arrive at once (more of it makes rounds over slow lines faster); and lost_wait_s = 60, how long a run waits for a
-partner that is away before it is submitted without it, if the plan says that it goes on. In both files
+that are held whole at once, as those of plans that go on without a lost partner are; and lost_wait_s = 60, how long a
+run waits for a partner that is away before it is submitted without it, if the plan says that it goes on. In both files
 passphrase = "acme.passphrase" names a file of mode 0600 with the passphrase of the key, where that is encrypted.
 """
 
@@ -135,7 +135,7 @@ class CoordinatorConfig:
         store_folder: Where the store keeps arrays.
         checkpoint_every_s: A killed run repeats at most this much.
         answer_timeout_s: A partner that takes longer for a step is lost.
-        room_mb: Memory for long answers that arrive at once, MiB.
+        room_mb: Memory for long answers that are held whole at once, MiB; other ones are added as they arrive.
         lost_wait_s: For a partner that is away, where the plan goes on without it.
         passphrase: File with that of the key, mode 0600; None if the key is not encrypted.
 

@@ -9,19 +9,20 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from nvflare.apis.client import Client
+from nvflare.apis.fl_constant import ReservedTopic
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.controller import Controller
 from nvflare.apis.server_engine_spec import ServerEngineSpec
-from nvflare.apis.shareable import Shareable
+from nvflare.apis.shareable import ReservedHeaderKey, ReturnCode, Shareable
 from nvflare.apis.signal import Signal
-from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.fuel.f3.cellnet.defs import CellChannel, MessageHeaderKey
 from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellCode
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.message import Message
 
 from pharmonia.base.errors import EngineError, OptionError, PharmoniaError, UnreachableError
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
-from pharmonia.engines.nvflare.wire import CHANNEL, FIELDS, Form, Reply, Request, Task
+from pharmonia.engines.nvflare.wire import BODY, FIELDS, Form, Reply, Request, Task
 
 COORDINATOR_FOLDER = "PHARMONIA_COORDINATOR"  # environment variable of the server's own service
 FAILED_FILE = "failed.txt"
@@ -32,9 +33,10 @@ _IDLE_LOOK_S, _IDLE_LOOKS = 10.0, 3  # the last part of an answer may be under w
 
 
 class PushLink:
-    """Sends a request to a site's job and waits for its reply.
+    """Pushes a request to a site's job and waits for its reply.
 
-    It goes as one message of NVFlare's network: not as a task, nor as one of its streams (`wire`).
+    A pushed task passes the site's filters and audit as a pulled one does, and waits for nobody's polling. It goes as
+    one message of NVFlare's network and not as one of its streams (`wire`).
     """
 
     def __init__(self, engine: ServerEngineSpec, abort_signal: Signal, folder: Path) -> None:
@@ -47,6 +49,7 @@ class PushLink:
         self._cell = cell
         with engine.new_context() as context:
             self._job = str(context.get_job_id())
+            self._about_us = context.get_all_public_props()
 
     def ask(self, partner: str, task: Task, request: Request, timeout_s: float) -> Reply:
         """The site's reply; raises as `Link.ask`.
@@ -88,16 +91,20 @@ class PushLink:
         if client is None:
             raise UnreachableError(f"{partner}: is not connected")
         target = FQCN.join([client.get_fqcn(), self._job])
-        message = Message({FIELDS: request.fields()}, request.part)
+        shareable = Shareable({FIELDS: request.fields(), BODY: bytes(request.part)})
+        shareable.set_header(ReservedHeaderKey.TASK_NAME, task.value)
+        shareable.set_header(ReservedHeaderKey.TASK_ID, f"{request.number}-{task.value}-{request.start}")
+        shareable.set_header(ReservedHeaderKey.TOPIC, ReservedTopic.DO_TASK)
+        shareable.set_peer_props(self._about_us)
         answers: SimpleQueue[Message | Exception] = SimpleQueue()
 
         def send() -> None:
             try:
                 answer = self._cell.send_request(
-                    channel=CHANNEL,
-                    topic=task.value,
+                    channel=CellChannel.AUX_COMMUNICATION,
+                    topic=ReservedTopic.DO_TASK,
                     target=target,
-                    request=message,
+                    request=Message(payload=shareable),
                     timeout=timeout_s,
                     optional=True,
                 )
@@ -135,7 +142,15 @@ def _reply_in(answer: Message, partner: str, task: Task, timeout_s: float) -> Re
     code = answer.get_header(MessageHeaderKey.RETURN_CODE, CellCode.OK)
     if code != CellCode.OK:
         raise UnreachableError(f"{partner}: no answer to {task.value} within {timeout_s:g} s ({code})")
-    return Reply.from_message(answer.get_header(FIELDS), answer.payload)
+    shareable = answer.payload
+    if not isinstance(shareable, Shareable):
+        raise EngineError(f"{partner}: NVFlare answered {task.value} with {type(shareable).__name__}")
+    code = shareable.get_return_code(ReturnCode.OK)
+    if code == ReturnCode.TOPIC_UNKNOWN:
+        raise UnreachableError(f"{partner}: its job has only begun")
+    if code != ReturnCode.OK:
+        raise EngineError(f"{partner}: NVFlare answered {code} to {task.value}")
+    return Reply.from_message(shareable.get(FIELDS), shareable.get(BODY))
 
 
 class CoordinatorController(Controller):  # type: ignore[misc]

@@ -16,6 +16,7 @@ import psutil
 
 from pharmonia.base.errors import EngineError, OptionError
 from pharmonia.engines.nvflare.federation_state import end_processes, processes_in
+from pharmonia.engines.nvflare.settings import MEMORY
 
 # As `controller` and `executor` read them; those load NVFlare, which a partner's service itself does not need.
 COORDINATOR_FOLDER, SITE_FOLDER = "PHARMONIA_COORDINATOR", "PHARMONIA_SITE"
@@ -137,7 +138,7 @@ class Supervised:
             with (station.workspace / CONSOLE).open("wb") as console:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     [*command, *names],
-                    env={**os.environ, own: str(station.folder.absolute())},
+                    env={**MEMORY, **os.environ, own: str(station.folder.absolute())},
                     cwd=station.workspace,
                     stdin=subprocess.DEVNULL,
                     stdout=console,

@@ -1,9 +1,8 @@
 """What crosses NVFlare between the coordinator's job and a site's: our frames as bytes, and why there is none.
 
-READ THIS FIRST. The coordinator asks a site with a `Request`; the site answers with a `Reply`. Each is one message of
-NVFlare's network: the frame, or a part of it, is the message's payload as it is, and the rest stands in the header.
-Frames as long as a model go in parts, each a request and a reply of its own, a few on their way at once: nothing in
-between then holds more than these. (NVFlare's tasks copy what they carry several times to serialise it. Its streams of
+READ THIS FIRST. The coordinator asks a site with a `Request`; the site answers with a `Reply`. Each is a task that
+NVFlare pushes, so that the site's filters and audit see it. Frames as long as a model go in parts, each a request and a
+reply of its own, a few on their way at once: nothing in between then holds more than these. (NVFlare's own streams of
 large messages keep what they sent for a minute, and write every large request out as text before it is handed on.)
 """
 
@@ -17,11 +16,12 @@ from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import EngineError, MessageError, PharmoniaError
 
 Bytes = bytes | memoryview
-CHANNEL = "pharmonia"  # of NVFlare's network; the task is the topic
-FIELDS = "pharmonia"  # of a message's header
+FIELDS, BODY = "fields", "body"  # of a pushed task's data, and of what comes back
 FAULT_MAGIC = b"PHF1"
 MAX_FAULT_BYTES = 4096
-PART_BYTES = 4 << 20  # of every part but a frame's last
+PART_BYTES = (
+    4 << 20
+)  # of every part but a frame's last; below the 10 MiB from which NVFlare takes bytes out of messages
 MAX_REASON = 500
 INTERNAL = "internal error; its text is in the site's own log"
 # Their messages name frames, rounds, partners and documents, never structures, sequences, values or local paths.
@@ -86,12 +86,12 @@ class Request:
             raise MessageError(f"{len(self.part)} bytes from {self.start} on are no part of {self.length}")
 
     def fields(self) -> dict[str, str | int]:
-        """What stands in the message's header; its payload is the part."""
+        """What stands beside the part."""
         return {"run": self.run, "number": self.number, "start": self.start, "length": self.length}
 
     @classmethod
     def from_message(cls, fields: object, payload: object) -> "Request":
-        """The request in a message.
+        """The request in a task's data.
 
         Args:
             fields: Of `fields`.
@@ -121,7 +121,7 @@ class Reply:
     body: Bytes
 
     def fields(self) -> dict[str, str]:
-        """What stands in the message's header; its payload is the body."""
+        """What stands beside the body."""
         return {"form": self.form.value}
 
     @classmethod
