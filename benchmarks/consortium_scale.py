@@ -1,11 +1,10 @@
 """A round of ten partners between processes, secure aggregation on: seconds, bytes each way and peak memory of each.
 
-Usage: python benchmarks/consortium_scale.py [--quick] [--only NUMBER] [--save]
+Usage: python benchmarks/consortium_scale.py [--quick] [--save]
 
 Ten partners and the coordinator are processes of their own with mutual TLS: first over loopback, then each partner
 behind a line of 100 Mbit/s and 50 ms each way (`relay.py`, in this process). Learning is a fixed vector, as in
-`engine_rounds.py`. 16 million shared parameters; with --quick 1 million, over the lines alone. The third set-up gives
-the coordinator room for all replies at once, which is what slow lines take. The last line is JSON.
+`engine_rounds.py`. 16 million shared parameters; with --quick 1 million, over the lines alone. The last line is JSON.
 """
 
 import argparse
@@ -47,9 +46,8 @@ QUICK, FULL = 1_000_000, 16_000_000
 LINE = Line(one_way_s=0.050, bytes_per_s=100e6 / 8)
 N_ROUNDS = 3
 LOOPBACK, LINES = "loopback", "100 Mbit/s and 50 ms each way"
-ROOMY = f"{LINES}, room for all replies"
 SETUP_FILE, RESULTS_FILE = "setup.json", "results.json"
-GOALS_S = {LOOPBACK: 8.0, LINES: 30.0, ROOMY: 30.0}
+GOALS_S = {LOOPBACK: 8.0, LINES: 30.0}
 MEMORY_GOAL_MB = {"coordinator's job": 600.0, "server": 1000.0, "a site's job": 600.0, "a site": 600.0}
 
 
@@ -61,19 +59,16 @@ class Setup:
         over: Its name.
         size: Shared parameters.
         line: Each partner's; None for none.
-        room_bytes: Of long replies that arrive at once at the coordinator.
     """
 
     over: str
     size: int
     line: Line | None
-    room_bytes: int = Limits().room_bytes
 
 
 SETUPS = (
     Setup(over=LOOPBACK, size=FULL, line=None),
     Setup(over=LINES, size=FULL, line=LINE),
-    Setup(over=ROOMY, size=FULL, line=LINE, room_bytes=1 << 30),
 )
 
 
@@ -107,10 +102,9 @@ class ScaleExecutor(PartyExecutor):
 class ScaleController(CoordinatorController):
     """Does rounds of one size and writes down what they took."""
 
-    def limits(self, folder: Path) -> Limits:
+    def limits(self, folder: Path) -> Limits:  # noqa: ARG002 - the same in each
         """Twenty processes may take their time to begin on a busy machine."""
-        setup = read_setup(folder)
-        return Limits(hello_timeout_s=300.0, room_bytes=setup["room_bytes"])
+        return Limits(hello_timeout_s=300.0)
 
     def conduct(self, engine: NvflareEngine, folder: Path) -> None:
         """The size from one file, results to another."""
@@ -251,7 +245,7 @@ def measure(setup: Setup, folder: Path) -> Taken:
         environment={"PYTHONPATH": os.pathsep.join(paths)},
     )
     plot.coordinator.mkdir(parents=True)
-    told = {"size": setup.size, "room_bytes": setup.room_bytes}
+    told = {"size": setup.size}
     (plot.coordinator / SETUP_FILE).write_text(json.dumps(told), encoding="utf-8")
     with ExitStack() as stack:
         federation = Lined(plot, setup.line, stack)
@@ -306,24 +300,21 @@ def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1 million parameters, over the lines alone")
-    parser.add_argument("--only", type=int, help="one set-up, counted from 0; --save adds the number to the name")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/consortium-scale.json and .md")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     all_taken = []
-    setups = SETUPS if arguments.only is None else SETUPS[arguments.only :][:1]
-    for setup in [replace(SETUPS[1], size=QUICK)] if arguments.quick else setups:
+    for setup in [replace(SETUPS[1], size=QUICK)] if arguments.quick else SETUPS:
         with tempfile.TemporaryDirectory() as folder:
             all_taken.append(measure(setup, Path(folder)))
         print(all_taken[-1], file=sys.stderr, flush=True)
     said = f"{table(all_taken)}\n\nLoad average before: {load:.1f} of {os.cpu_count()} cores."
     print(said)
-    name = "consortium-scale" if arguments.only is None else f"consortium-scale-{arguments.only}"
     if arguments.save:
         heading = "# Ten partners: rounds over loopback and over slow lines"
-        (RESULTS / f"{name}.md").write_text(f"{heading}\n\n{said}\n", encoding="utf-8")
+        (RESULTS / "consortium-scale.md").write_text(f"{heading}\n\n{said}\n", encoding="utf-8")
     figures = [figure for taken in all_taken for figure in figures_of(taken)]
-    publish(name, figures, save=arguments.save)
+    publish("consortium-scale", figures, save=arguments.save)
 
 
 if __name__ == "__main__":
