@@ -233,6 +233,11 @@ class RunPlan:
         return tuple(sorted({dataset.partner for dataset in self.datasets}))
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a run goes on without a partner that is lost, instead of waiting for it."""
+        return self.aggregation.tier is Tier.DROPOUT_TOLERANT
+
+    @property
     def requires_secure_sums(self) -> bool:
         """Whether a party must refuse to contribute in the clear."""
         return self.aggregation.required

@@ -42,7 +42,7 @@ from pharmonia.governance.events import (
 )
 from pharmonia.governance.ledger import Entry
 from pharmonia.governance.permissions import decide
-from pharmonia.governance.plan import RunPlan, Tier
+from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import Action, ResourceKind
 from pharmonia.learn.messages import Finish, decode, is_learning_frame
 from pharmonia.run.copies import Copies, LedgerCopy, of_each
@@ -69,7 +69,7 @@ class Chronicle:
         self._plan = plan
         self._versions = tuple(versions)
         self._own = own
-        self._others = Copies(others, goes_on=plan.aggregation.tier is Tier.DROPOUT_TOLERANT)
+        self._others = Copies(others, goes_on=plan.goes_on)
         self._now = now
         self._open: tuple[str, int, tuple[str, ...]] | None = None  # session, round and contributors of the last header
         keys = {copy.partner: copy.public.key_id for copy in (own, *self._others.all)}

@@ -97,7 +97,7 @@ class Coordinator:
             parameters=state.best_parameters, selection=state.selection, rounds=self._store.rounds(self._run_id)
         )
         self._store.finish(self._run_id, model)
-        self._checkpoint_file().unlink(missing_ok=True)
+        checkpoint_file(self._store, self._run_id).unlink(missing_ok=True)
         return model
 
     def _is_over(self, state: _State) -> bool:
@@ -232,9 +232,6 @@ class Coordinator:
             return record
         return replace(record, sum_error=max(self._sum_error(collected.mean), record.sum_error or 0.0))
 
-    def _checkpoint_file(self) -> Path:
-        return checkpoint_file(self._store, self._run_id)
-
     def _save(self, state: _State) -> None:
         if state.unvalidated is None:
             return
@@ -242,7 +239,7 @@ class Coordinator:
         arrays |= {f"{_MOMENT}{name}": moment for name, moment in state.server.moments.items()}
         selection = state.selection
         write_arrays(
-            self._checkpoint_file(),
+            checkpoint_file(self._store, self._run_id),
             arrays,
             {
                 "round_index": state.round_index,
@@ -258,7 +255,7 @@ class Coordinator:
         self._saved_at = time.monotonic()
 
     def _resume(self) -> _State | None:
-        path = self._checkpoint_file()
+        path = checkpoint_file(self._store, self._run_id)
         if not path.exists():
             return None
         arrays, meta = read_arrays(path)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, Protocol, TypeVar
+from itertools import chain
+from typing import Protocol, TypeVar
 
 from pharmonia.base.errors import UnreachableError
 from pharmonia.governance.checkpoint import SignedCheckpoint
@@ -43,10 +44,6 @@ class LedgerCopy(Protocol):
         ...
 
 
-class _Away(Generic[ResultT]):
-    """In the place of what a copy that cannot be reached would have given."""
-
-
 class Copies:
     """Copies of the ledger; where a run goes on without a lost partner, those of the partners that are there.
 
@@ -77,17 +74,17 @@ class Copies:
     def each(self, do: Callable[[LedgerCopy], ResultT]) -> list[ResultT]:
         """What each copy that is present gives, in order."""
 
-        def attempt(copy: LedgerCopy) -> ResultT | _Away[ResultT]:
+        def attempt(copy: LedgerCopy) -> list[tuple[LedgerCopy, ResultT]]:
             try:
-                return do(copy)
+                return [(copy, do(copy))]
             except UnreachableError:
                 if not self._goes_on:
                     raise
-                return _Away()
+                return []
 
-        given = of_each(self._present, attempt)
-        self._present = tuple(c for c, gift in zip(self._present, given, strict=True) if not isinstance(gift, _Away))
-        return [gift for gift in given if not isinstance(gift, _Away)]
+        given = list(chain.from_iterable(of_each(self._present, attempt)))
+        self._present = tuple(copy for copy, _ in given)
+        return [gift for _, gift in given]
 
 
 def of_each(copies: Sequence[LedgerCopy], do: Callable[[LedgerCopy], ResultT]) -> list[ResultT]:

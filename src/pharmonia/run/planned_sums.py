@@ -6,9 +6,7 @@ from pathlib import Path
 from pharmonia.governance.plan import RunPlan
 from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
 from pharmonia.run.engine import Engine
-from pharmonia.run.planned import tier_of
 from pharmonia.run.sums import SecureSums
-from pharmonia.secagg.header import Tier
 from pharmonia.secagg.roster import Member
 
 
@@ -23,12 +21,11 @@ def secure_sums(plan: RunPlan, engine: Engine, members: Sequence[Member], folder
         min_cohort: The agreement's.
     """
     terms = plan.aggregation
-    goes_on = tier_of(plan) is Tier.DROPOUT_TOLERANT
     return SecureSums(
         engine,
         members,
         n_colluders=terms.n_colluders,
         ring_degree=terms.ring_degree,
-        cohorts=Cohorts(folder / COHORTS_FILE) if goes_on else None,
+        cohorts=Cohorts(folder / COHORTS_FILE) if plan.goes_on else None,
         min_cohort=min_cohort,
     )

@@ -30,7 +30,7 @@ from pharmonia.run.documents import read_agreement, read_plan
 from pharmonia.run.engine import Engine
 from pharmonia.run.files import write_whole
 from pharmonia.run.keyfiles import read_service_key
-from pharmonia.run.planned import tier_of, training_plan_of
+from pharmonia.run.planned import training_plan_of
 from pharmonia.run.planned_sums import secure_sums
 from pharmonia.run.records import Performance, TrainedModel
 from pharmonia.run.remote_ledger import PartnerLink, RemoteWitness
@@ -38,7 +38,6 @@ from pharmonia.run.site_config import CoordinatorConfig
 from pharmonia.run.store import RunStatus, RunStore
 from pharmonia.run.sums import SecureSums
 from pharmonia.run.witness import Witness, open_witness
-from pharmonia.secagg.header import Tier
 from pharmonia.secagg.roster import Member, fewest_contributors
 
 RUN_ID_DIGITS = 16  # of the plan's digest
@@ -113,7 +112,7 @@ def coordinate(
                 sums = secure_sums(plan, chronicled, members, folder, least)
                 _require_approvals(plan, own, others, sums)
                 # where the run goes on without a partner, it may come back after any round, to which all must hold
-                every_s = 0.0 if tier_of(plan) is Tier.DROPOUT_TOLERANT else config.checkpoint_every_s
+                every_s = 0.0 if plan.goes_on else config.checkpoint_every_s
                 performance = Performance(checkpoint_every_s=every_s)
                 model = Coordinator(
                     training, sums, store, run_id, performance, None, chronicle.aggregated, before_round
@@ -133,7 +132,7 @@ def fewest_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
         PharmoniaError: The agreement cannot be read.
     """
     n = len(plan.partners)
-    if tier_of(plan) is not Tier.DROPOUT_TOLERANT:
+    if not plan.goes_on:
         return n
     versions = [signed.agreement for signed in read_agreement(config.agreement).versions]
     least = max((one.terms.min_cohort for one in versions if one.digest == plan.agreement), default=n)
@@ -152,13 +151,13 @@ def needed_partners(config: CoordinatorConfig, plan: RunPlan) -> int:
     return fewest_partners(config, plan) if checkpoint_file(store, run).exists() else len(plan.partners)
 
 
-def undelivered(config: CoordinatorConfig, plan: RunPlan) -> tuple[str, ...]:
+def undelivered(store: RunStore, plan: RunPlan) -> tuple[str, ...]:
     """Partners that a finished run owes its model, because they were away or the coordinator was killed.
 
     Raises:
         DataFileError: The record of deliveries is damaged; without it, everybody is offered the model again.
     """
-    path = RunStore(config.store_url, config.store_folder).folder(plan.digest[:RUN_ID_DIGITS]) / DELIVERIES_FILE
+    path = store.folder(plan.digest[:RUN_ID_DIGITS]) / DELIVERIES_FILE
     if not path.exists():
         named = plan.recipients(ResourceKind.SHARED_TRUNK)
         return tuple(partner for partner in plan.partners if partner in named)

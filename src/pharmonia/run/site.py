@@ -55,7 +55,7 @@ from pharmonia.run.site_config import DataKind, SiteConfig, read_site
 from pharmonia.run.site_data import DataCard, describe_data, read_interactions, read_tasks
 from pharmonia.run.site_scores import PartScore, site_scores, write_scores
 from pharmonia.run.witness import Witness, open_witness
-from pharmonia.secagg.header import RoundHeader, Tier
+from pharmonia.secagg.header import RoundHeader
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import SurvivorSet
 from pharmonia.secagg.messages import decode as decode_secure
@@ -209,7 +209,7 @@ class Site:
         """Where a run of our ledger went on and ended without us, keep the private part that we have."""
         plan, path = self._home.signed.plan, self._home.state / PRIVATE_FILE
         is_ours = offer.aggregate in self._witness.standing.aggregates.get(plan.digest, set())
-        if is_ours and tier_of(plan) is Tier.DROPOUT_TOLERANT and not path.exists():
+        if is_ours and plan.goes_on and not path.exists():
             part = _open_party(self._home, self._permit).private_part_of(offer.best_round)
             write_arrays(path, {"private": part}, {"best_round": offer.best_round})
 
@@ -296,8 +296,7 @@ def _open_party(home: _Home, permit: Permit) -> Party:
         ring_degree=plan.aggregation.ring_degree,
         tier=tier_of(plan),
     )
-    goes_on = terms.tier is Tier.DROPOUT_TOLERANT
-    return Party(_learner(home), Masked(terms, home.state), home.state, permit, may_miss_rounds=goes_on)
+    return Party(_learner(home), Masked(terms, home.state), home.state, permit, may_miss_rounds=plan.goes_on)
 
 
 def _member(agreement: Agreement, partner: str) -> Member:

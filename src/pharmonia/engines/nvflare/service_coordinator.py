@@ -177,7 +177,7 @@ class Seat:
 
     def _owes(self, operator: Operations, plan: RunPlan) -> bool:
         """Whether a finished run's model can now be brought to somebody who has not got it."""
-        owed = undelivered(self._config, plan)
+        owed = undelivered(self._store, plan)
         if not owed or time.monotonic() < self._owed_from:
             return False
         return bool(operator.connected().intersection(owed))
