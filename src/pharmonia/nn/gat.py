@@ -14,7 +14,7 @@ from pharmonia.nn.branches import DROPOUT, N_ENTITY, CompoundBranch
 from pharmonia.nn.compounds import AtomBatch
 from pharmonia.nn.dropout import dropout, kept, scale
 from pharmonia.nn.gcn import GcnLayer, degree_scales
-from pharmonia.nn.matmul import linear
+from pharmonia.nn.matmul import linear, linear_of_varying
 
 N_LAYERS = 2
 N_HEADS = 10
@@ -134,7 +134,7 @@ class GatGcnBranch(CompoundBranch):
         pool = compounds.pool
         n_atoms = torch.diff(pool.offsets).to(dtype)[:, None]
         both = torch.cat((bag_max(rows, pool.members, pool.offsets), bag_sum(rows, pool) / n_atoms), dim=1)
-        return torch.relu(self.fc_g1(both))
+        return linear_of_varying(both, self.fc_g1.weight, self.fc_g1.bias).relu_()
 
 
 def _neighbourhoods(bags: Bags) -> Neighbourhoods:

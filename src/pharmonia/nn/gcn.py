@@ -1,18 +1,38 @@
 """Graph convolution over distinct atom environments, and the compound branch of GraphDTA's GCN."""
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pharmonia.chem.graphs import N_ATOM_FEATURES
-from pharmonia.nn.bags import Bags, bag_max, bag_sum
+from pharmonia.nn.bags import Bags, bag_max
 from pharmonia.nn.batches import InteractionBatch
 from pharmonia.nn.branches import DROPOUT, N_ENTITY, CompoundBranch
 from pharmonia.nn.compounds import CompoundBatch
 from pharmonia.nn.dropout import dropout
-from pharmonia.nn.matmul import linear
+from pharmonia.nn.matmul import linear, linear_of_varying
 
 N_LAYERS = 3
+
+
+class _ScaledSum(torch.autograd.Function):
+    """Each bag's sum of rows, scaled by row and by bag while they are summed."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, bags: Bags, scale_below: Tensor, scale: Tensor) -> Tensor:
+        ctx.bags, ctx.scales = bags, (scale_below, scale)
+        return _scaled(table, bags.members, bags.offsets, scale_below, scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        scale_below, scale = ctx.scales
+        return _scaled(grads[0].contiguous(), ctx.bags.bags, ctx.bags.row_offsets, scale, scale_below), None, None, None
+
+
+def _scaled(table: Tensor, members: Tensor, offsets: Tensor, of_member: Tensor, of_bag: Tensor) -> Tensor:
+    weights = of_member[members] * torch.repeat_interleave(of_bag, torch.diff(offsets))
+    return torch.embedding_bag(table, members, offsets, False, 0, False, weights, True)[0]
 
 
 class GcnLayer(nn.Module):
@@ -35,16 +55,18 @@ class GcnLayer(nn.Module):
         Args:
             rows: (n_environments_below, n_in).
             bags: The environments below that each environment sums.
-            scale_below: (n_environments_below, 1), the -1/2 power of one more than the degree of each centre.
-            scale: (n_environments, 1), the same of each environment.
+            scale_below: (n_environments_below,), the -1/2 power of one more than the degree of each centre.
+            scale: (n_environments,), the same of each environment.
         """
-        return bag_sum(F.linear(rows * scale_below, self.lin.weight), bags) * scale
+        table = linear_of_varying(rows, self.lin.weight)
+        summed: Tensor = _ScaledSum.apply(table, bags, scale_below, scale)  # type: ignore[no-untyped-call]
+        return summed
 
 
 def degree_scales(compounds: CompoundBatch, dtype: torch.dtype) -> list[Tensor]:
-    """Per radius from 0, (n_environments, 1): the -1/2 power of one more than the degree of each centre."""
+    """Per radius from 0, (n_environments,): the -1/2 power of one more than the degree of each centre."""
     members = [compounds.n_members, *(torch.diff(bags.offsets) for bags in compounds.layers)]
-    return [count.to(dtype).rsqrt()[:, None] for count in members]
+    return [count.to(dtype).rsqrt() for count in members]
 
 
 class GcnBranch(CompoundBranch):
@@ -84,4 +106,5 @@ class GcnBranch(CompoundBranch):
         rows = self.conv2(rows, middle, scales[1], scales[2]).add_(self.conv2.bias).relu_()
         rows = self.conv3(rows, outer, scales[2], scales[3])
         largest = bag_max(rows, compounds.pool.members, compounds.pool.offsets)  # bias and ReLU commute with it
-        return torch.relu(self.fc_g1(torch.relu(largest + self.conv3.bias)))
+        hidden = torch.relu(largest + self.conv3.bias)
+        return linear_of_varying(hidden, self.fc_g1.weight, self.fc_g1.bias).relu_()

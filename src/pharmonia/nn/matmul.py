@@ -1,8 +1,8 @@
 """Matrix products by the faster of PyTorch's two CPU libraries.
 
 On CPUs with AVX-512 that are not Intel's, `torch.mm` (MKL) runs at half the speed of oneDNN, which PyTorch ships
-too but takes for linear layers only when compiling. Both compute in float32. oneDNN compiles a kernel per shape, so
-use this for shapes that recur, and `torch.nn.functional.linear` where every batch has another number of rows.
+too but takes for linear layers only when compiling. Both compute in float32. oneDNN compiles a kernel per shape:
+`linear` is for shapes that recur, `linear_of_varying` for a number of rows that differs in every batch.
 """
 
 from typing import Any
@@ -15,11 +15,20 @@ _HAS_ONEDNN: bool = (
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
 
+ROW_STEP = 64
+
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(n_rows, n_out): rows @ weight.T + bias, as `torch.nn.functional.linear`; both operands 2-D."""
     result: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
     return result
+
+
+def linear_of_varying(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As `linear`, for a number of rows that differs in every batch: rows of zeros make it one that recurs."""
+    n_rows = rows.shape[0]
+    filled = torch.nn.functional.pad(rows, (0, 0, 0, -n_rows % ROW_STEP))
+    return linear(filled, weight, bias)[:n_rows]
 
 
 class _Linear(torch.autograd.Function):
