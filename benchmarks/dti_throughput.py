@@ -17,8 +17,8 @@ import torch
 
 from figures import Figure, at_least, at_most, cpu_s, publish
 from pharmonia.base.arrays import Vector
+from pharmonia.bench.scenario import Scenario, share_rows
 from pharmonia.data.interactions import EncodedInteractions, Pairs
-from pharmonia.data.partition import PartitionKind, partition_rows
 from pharmonia.data.partner import partner_dataset
 from pharmonia.data.splits import Part, SplitKind, split_rows
 from pharmonia.learn.local import LocalLearner
@@ -142,7 +142,7 @@ def measure_fold(encoded: EncodedInteractions, plain_batch_s: float) -> Figure:
 
 def measure_round(encoded: EncodedInteractions, n_rounds: int, share: int) -> Figure:
     """CPU time of a FedAvg round of 8 partners by target over that of a pooled epoch of the same rows."""
-    partition = partition_rows(encoded.interactions, PartitionKind.TARGET, N_PARTNERS, np.random.default_rng(0))
+    partition = share_rows(Scenario.parse("target"), encoded.interactions, N_PARTNERS, np.random.default_rng(0))
     split = split_rows(encoded.interactions, SplitKind.RANDOM, partition, np.random.default_rng(1))
     train, valid = split.rows(Part.TRAIN)[::share], split.rows(Part.VALID)[::share]
     owner = partition.owner

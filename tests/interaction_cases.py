@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from pharmonia.bench.scenario import Scenario, share_rows
 from pharmonia.chem.graphs import build_graphs
 from pharmonia.chem.proteins import tokenise
 from pharmonia.data.interactions import EncodedInteractions, Interactions, Pairs
+from pharmonia.data.partition import Partition
 
 SMILES = ("CCO", "c1ccccc1", "CC(=O)O", "CCN", "CCCl", "c1ccncc1", "CC#N", "COC", "CC(C)O", "C1CCCCC1", "O=CO", "NCCO")
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
@@ -37,3 +39,8 @@ def small_encoded(**options: int) -> EncodedInteractions:
     return EncodedInteractions(
         interactions=interactions, graphs=build_graphs(interactions.smiles), tokens=tokenise(interactions.sequences)
     )
+
+
+def shared_out(interactions: Interactions, scenario: str, n_partners: int, rng: np.random.Generator) -> Partition:
+    """The rows shared out between partners by a scenario such as `target`."""
+    return share_rows(Scenario.parse(scenario), interactions, n_partners, rng)

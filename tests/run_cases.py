@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from interaction_cases import small_encoded
+from interaction_cases import shared_out, small_encoded
 from pharmonia.base.arrays import Vector
 from pharmonia.bench.simulation import interaction_learners, simulate
-from pharmonia.data.partition import PartitionKind, partition_rows
 from pharmonia.data.partner import PartnerDataset, partner_dataset
 from pharmonia.data.splits import Part, SplitKind, split_rows
 from pharmonia.learn.algorithms import Schedule
@@ -33,7 +32,7 @@ def local_settings(optimiser: Optimiser = Optimiser.ADAM, norm: Norm = Norm.BATC
 def partner_datasets(n_partners: int) -> list[PartnerDataset]:
     """Rows of a small data set by target, split at random."""
     encoded = small_encoded()
-    partition = partition_rows(encoded.interactions, PartitionKind.TARGET, n_partners, np.random.default_rng(1))
+    partition = shared_out(encoded.interactions, "target", n_partners, np.random.default_rng(1))
     split = split_rows(encoded.interactions, SplitKind.RANDOM, partition, np.random.default_rng(2))
     train, valid = split.rows(Part.TRAIN), split.rows(Part.VALID)
     return [
@@ -50,7 +49,7 @@ def partner_datasets(n_partners: int) -> list[PartnerDataset]:
 def pooled_dataset(n_partners: int) -> PartnerDataset:
     """All rows of the same partners in one place."""
     encoded = small_encoded()
-    partition = partition_rows(encoded.interactions, PartitionKind.TARGET, n_partners, np.random.default_rng(1))
+    partition = shared_out(encoded.interactions, "target", n_partners, np.random.default_rng(1))
     split = split_rows(encoded.interactions, SplitKind.RANDOM, partition, np.random.default_rng(2))
     return partner_dataset(encoded, "all", train=split.rows(Part.TRAIN), valid=split.rows(Part.VALID))
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interaction_cases import small_interactions
+from interaction_cases import shared_out, small_interactions
 from pharmonia.base.errors import DataFileError
 from pharmonia.data.interactions import EncodedInteractions, Interactions, Pairs
-from pharmonia.data.partition import PartitionKind, partition_rows
 from pharmonia.data.splits import Part, SplitKind, split_rows
 from pharmonia.evaluate.metrics import score
 from pharmonia.learn.baselines import SHRINKAGE, AdditiveModel, BoostedModel, fit_additive, fit_boosted, fit_mean
@@ -22,7 +21,7 @@ FITS: list[Fit] = [fit_mean, fit_additive, lambda interactions, rows: fit_booste
 
 def random_split(interactions: Interactions, kind: SplitKind = SplitKind.RANDOM) -> tuple[np.ndarray, Pairs]:
     rng = np.random.default_rng(0)
-    split = split_rows(interactions, kind, partition_rows(interactions, PartitionKind.IID, 2, rng), rng)
+    split = split_rows(interactions, kind, shared_out(interactions, "iid", 2, rng), rng)
     return split.rows(Part.TRAIN), interactions.pairs.take(split.rows(Part.TEST))
 
 

@@ -15,7 +15,6 @@ from pharmonia.chem.scaffolds import scaffold_groups
 from pharmonia.data import ownership
 from pharmonia.data.interactions import EncodedInteractions, Interactions
 from pharmonia.data.ownership import NOBODY, diffusion_weights
-from pharmonia.data.partition import PartitionKind, partition_rows
 from scenario_cases import TEXTS
 
 
@@ -85,15 +84,6 @@ def test_a_scenario_repeats_with_its_seed_and_leaves_nobody_empty(text: str, n_p
     assert set(owner) - {NOBODY} == set(range(n_partners))
     assert (NOBODY in owner) == text.startswith("weak")
     np.testing.assert_array_equal(owner, owners(text, interactions, n_partners, seed))
-
-
-@pytest.mark.parametrize("kind", list(PartitionKind))
-def test_the_three_equal_scenarios_are_those_of_partition_rows(
-    kind: PartitionKind, kiba_sample: EncodedInteractions
-) -> None:
-    interactions = kiba_sample.interactions
-    expected = partition_rows(interactions, kind, 5, rng(3)).owner
-    np.testing.assert_array_equal(owners(kind.value, interactions, 5, 3), expected)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interaction_cases import small_interactions
+from interaction_cases import shared_out, small_interactions
 from pharmonia.base.errors import PartitionError
-from pharmonia.bench.scenario import Scenario, share_rows
 from pharmonia.chem.scaffolds import murcko_scaffold
 from pharmonia.data.interactions import EncodedInteractions, Interactions
 from pharmonia.data.ownership import NOBODY
-from pharmonia.data.partition import Partition, PartitionKind, partition_rows
+from pharmonia.data.partition import Partition
 from pharmonia.data.splits import Part, Split, SplitKind, require_no_leak, split_rows
 from scenario_cases import TEXTS
 
@@ -58,7 +57,7 @@ def assert_nothing_leaks(interactions: Interactions, kind: SplitKind, part: np.n
 def test_nobody_trains_on_what_anyone_tests_on(kind: SplitKind, text: str, n_partners: int, seed: int) -> None:
     interactions = small_interactions(n_rows=400, n_targets=20, folds=True, seed=seed)
     try:
-        partition = share_rows(Scenario.parse(text), interactions, n_partners, rng(seed))
+        partition = shared_out(interactions, text, n_partners, rng(seed))
         split = split_rows(interactions, kind, partition, rng(seed + 1))
     except PartitionError as error:  # 12 compounds may be too few for everybody
         if "left with no" not in str(error) and "cannot share" not in str(error) and "must own a row" not in str(error):
@@ -79,7 +78,7 @@ def test_nobody_trains_on_what_anyone_tests_on(kind: SplitKind, text: str, n_par
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_scenario_goes_with_every_protocol(text: str, kind: SplitKind, kiba_sample: EncodedInteractions) -> None:
     interactions = kiba_sample.interactions
-    partition = share_rows(Scenario.parse(text), interactions, 4, rng())
+    partition = shared_out(interactions, text, 4, rng())
     split = split_rows(interactions, kind, partition, rng(1))
     assert_nothing_leaks(interactions, kind, split.part)
     for part in USED:
@@ -99,14 +98,14 @@ def test_the_splits_of_version_0_1_are_kept_bit_for_bit(
     kind: SplitKind, digest: str, kiba_sample: EncodedInteractions
 ) -> None:
     interactions = kiba_sample.interactions
-    partition = partition_rows(interactions, PartitionKind.TARGET, 4, np.random.default_rng([0, 1]))
+    partition = shared_out(interactions, "target", 4, np.random.default_rng([0, 1]))
     split = split_rows(interactions, kind, partition, np.random.default_rng([0, 2]))
     assert hashlib.sha256(split.part.tobytes()).hexdigest()[:16] == digest
 
 
 def test_rows_with_one_unseen_side_are_not_used_in_cold_both(kiba_sample: EncodedInteractions) -> None:
     interactions = kiba_sample.interactions
-    partition = partition_rows(interactions, PartitionKind.IID, 4, rng())
+    partition = shared_out(interactions, "iid", 4, rng())
     split = split_rows(interactions, SplitKind.COLD_BOTH, partition, rng())
     tested = split.part == Part.TEST
     new = [np.isin(side, side[tested]) for side in (interactions.pairs.target, interactions.pairs.compound)]
@@ -121,7 +120,7 @@ def test_a_master_tests_on_the_same_rows_whatever_the_others_bring(kiba_sample: 
     interactions = kiba_sample.interactions
     parts = []
     for text in ("weak:0.2", "weak:0.9"):
-        partition = share_rows(Scenario.parse(text), interactions, 5, rng(7))
+        partition = shared_out(interactions, text, 5, rng(7))
         parts.append(split_rows(interactions, SplitKind.RANDOM, partition, rng(8)).part[partition.owner == 0])
     np.testing.assert_array_equal(parts[0], parts[1])
 
@@ -141,7 +140,7 @@ def test_a_master_tests_on_the_same_rows_whatever_the_others_bring(kiba_sample: 
 @pytest.mark.parametrize("part", [Part.TRAIN, Part.VALID])
 def test_a_planted_leak_is_found(kind: SplitKind, plant: str, part: Part, kiba_sample: EncodedInteractions) -> None:
     interactions = kiba_sample.interactions
-    partition = partition_rows(interactions, PartitionKind.TARGET, 4, rng())
+    partition = shared_out(interactions, "target", 4, rng())
     split = split_rows(interactions, kind, partition, rng())
     require_no_leak(split, interactions)
     planted = np.array(split.part)
@@ -175,20 +174,20 @@ def _rows_like(interactions: Interactions, plant: str, row: int) -> np.ndarray:
     [
         (
             SplitKind.COLD_BOTH,
-            PartitionKind.TARGET,
+            "target",
             9,
             "use fewer partners, another partition or the split cold-target",
         ),
-        (SplitKind.COLD_TARGET, PartitionKind.TARGET, 5, "or the split random or cold-compound"),
-        (SplitKind.COLD_SCAFFOLD, PartitionKind.COMPOUND, 12, "or the split cold-compound"),
-        (SplitKind.RANDOM, PartitionKind.IID, 150, "use fewer partners"),
+        (SplitKind.COLD_TARGET, "target", 5, "or the split random or cold-compound"),
+        (SplitKind.COLD_SCAFFOLD, "compound", 12, "or the split cold-compound"),
+        (SplitKind.RANDOM, "iid", 150, "use fewer partners"),
     ],
 )
 def test_a_protocol_that_leaves_a_partner_without_rows_says_what_to_do(
-    kind: SplitKind, by: PartitionKind, n_partners: int, match: str
+    kind: SplitKind, by: str, n_partners: int, match: str
 ) -> None:
     interactions = small_interactions()
-    partition = partition_rows(interactions, by, n_partners, rng())
+    partition = shared_out(interactions, by, n_partners, rng())
     with pytest.raises(PartitionError, match=rf"Partner \d+ is left with no \w+ row by the split {kind}; .*{match}"):
         split_rows(interactions, kind, partition, rng())
 

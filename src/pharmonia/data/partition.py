@@ -1,26 +1,16 @@
-"""Sharing out the rows between partners: who measured what."""
+"""Who measured what: the owner of each row, and what partners have in common."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from pharmonia.base.arrays import frozen_copy
 from pharmonia.base.errors import PartitionError
-from pharmonia.data import ownership
 from pharmonia.data.interactions import Interactions
 from pharmonia.data.ownership import NOBODY, Owners
 
 MAX_PARTNERS = 1_000
-
-
-class PartitionKind(StrEnum):
-    """By what the rows are shared out."""
-
-    IID = "iid"  # rows at random, in equal numbers
-    TARGET = "target"  # each target with all its rows to one partner
-    COMPOUND = "compound"  # each compound with all its rows to one partner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,26 +49,6 @@ class Partition:
 def partner_names(n_partners: int) -> tuple[str, ...]:
     """Display names of partners in a simulation."""
     return tuple(f"Partner {index + 1}" for index in range(n_partners))
-
-
-def partition_rows(
-    interactions: Interactions, kind: PartitionKind, n_partners: int, rng: np.random.Generator
-) -> Partition:
-    """Share out the rows between partners, in equal shares; `pharmonia.bench.scenario` knows more ways.
-
-    Raises:
-        PartitionError: The number of partners is out of range, or there are more partners than entities.
-    """
-    require_partners(n_partners)
-    pairs = interactions.pairs
-    match kind:
-        case PartitionKind.IID:
-            owner = ownership.iid(len(pairs), n_partners, rng)
-        case PartitionKind.TARGET:
-            owner = ownership.by_group(pairs.target, "targets", n_partners, rng)
-        case PartitionKind.COMPOUND:
-            owner = ownership.by_group(pairs.compound, "compounds", n_partners, rng)
-    return Partition(n_partners=n_partners, owner=owner)
 
 
 def require_partners(n_partners: int) -> None:
