@@ -1,11 +1,8 @@
 """A battery's report and tidy results as files."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from pharmonia import __version__
@@ -14,6 +11,7 @@ from pharmonia.bench.arms import StorePlace, share_out
 from pharmonia.bench.battery import Battery
 from pharmonia.bench.battery_run import digest_of, states
 from pharmonia.bench.battery_score import outcome
+from pharmonia.bench.machine import machine
 from pharmonia.evaluate.battery_csv import CURVES_FILE, RESULTS_FILE, curves_csv, results_csv
 from pharmonia.evaluate.battery_html import render_battery_html
 from pharmonia.evaluate.battery_report import (
@@ -100,8 +98,7 @@ def _description(
         notes=_notes(battery),
         command=command,
         version=__version__,
-        machine=f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, PyTorch {version('torch')}",
+        machine=machine(),
         date=now.date().isoformat(),
         digests=(("battery", digest_of(battery)), *_data_digests(battery, names)),
     )

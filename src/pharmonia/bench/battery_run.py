@@ -15,7 +15,7 @@ from pharmonia.base.errors import DataFileError, InputError, PharmoniaError, Sto
 from pharmonia.bench.arms import Job, JobResult, StorePlace, run_id_of, share_out
 from pharmonia.bench.battery import Battery, Cell
 from pharmonia.bench.pool import OnEvent
-from pharmonia.bench.progress import Progress, Tracker
+from pharmonia.bench.progress import Progress, Tracker, sizes_of
 from pharmonia.bench.public import require_public
 from pharmonia.bench.workplace import Workplace
 from pharmonia.run.files import write_whole
@@ -150,7 +150,7 @@ def run_battery(
     """
     first, second = battery.jobs()
     finished = workplace.place.open().finished()
-    tracker = Tracker([*first, *second], on_progress)
+    tracker = Tracker(sizes_of([*first, *second]), on_progress)
     for offset, jobs in ((0, first), (len(first), second)):
         done = [index for index, job in enumerate(jobs) if run_id_of(job) in finished]
         for index in done:

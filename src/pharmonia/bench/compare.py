@@ -1,11 +1,9 @@
 """The comparison: federated against what partners can do without pooling, on the same test rows."""
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import version
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -13,11 +11,12 @@ import numpy as np
 from pharmonia import __version__
 from pharmonia.base.canonical import Json, digest_json
 from pharmonia.base.errors import StoreError
-from pharmonia.bench.arms import ArmJob, Job, JobResult, SharedOut, share_out
+from pharmonia.bench.arms import ArmJob, JobResult, SharedOut, share_out
 from pharmonia.bench.charter import read_papers
 from pharmonia.bench.delivery import federated_job, warrant_of
-from pharmonia.bench.pool import run_jobs
-from pharmonia.bench.progress import Progress, Tracker
+from pharmonia.bench.machine import machine
+from pharmonia.bench.pool import do_job
+from pharmonia.bench.progress import Progress, results_of, sizes_of
 from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.bench.workplace import Workplace
 from pharmonia.data.partition import overlap
@@ -62,22 +61,8 @@ def compare(
         share_out(settings, seed)
     workplace.place.open()
     jobs = _jobs(settings)
-    results: dict[Job, JobResult] = {}
-    tracker = Tracker(jobs, on_progress)
-
-    def keep(index: int, result: JobResult) -> None:
-        results[jobs[index]] = result
-        tracker.finished(index)
-
-    run_jobs(
-        jobs,
-        workplace.place,
-        now=now,
-        n_workers=min(workplace.n_workers, len(jobs)),
-        performance=workplace.performance,
-        on_event=tracker.round_done,
-        on_result=keep,
-    )
+    work = partial(do_job, place=workplace.place, performance=workplace.performance, now=now)
+    results = results_of(jobs, work, sizes_of(jobs), n_workers=workplace.n_workers, on_progress=on_progress)
     outcomes = [_outcome(settings, seed, results) for seed in settings.seeds]
     pooled = next(job for job in jobs if job.arm is Arm.POOLED)
     n_params = _model(results[pooled]).parameters.size
@@ -101,14 +86,10 @@ def _jobs(settings: ComparisonSettings) -> list[ArmJob]:
     return jobs
 
 
-def _outcome(settings: ComparisonSettings, seed: int, results: dict[Job, JobResult]) -> SeedOutcome:
+def _outcome(settings: ComparisonSettings, seed: int, results: dict[ArmJob, JobResult]) -> SeedOutcome:
     shared = share_out(settings, seed)
     test = shared.split.rows(Part.TEST)
-    of_seed = {
-        (job.arm, job.partner): result
-        for job, result in results.items()
-        if isinstance(job, ArmJob) and job.seed == seed
-    }
+    of_seed = {(job.arm, job.partner): result for job, result in results.items() if job.seed == seed}
     alone = [of_seed[Arm.ALONE, index] for index in range(settings.n_partners)]
     federated, pooled = of_seed[Arm.FEDERATED, None], of_seed[Arm.POOLED, None]
     holdings = _holdings(shared)
@@ -226,7 +207,6 @@ def _describe(settings: ComparisonSettings, *, n_params: int, command: str, now:
         version=__version__,
         command=command,
         date=now.date().isoformat(),
-        machine=f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, PyTorch {version('torch')}",
+        machine=machine(),
         digests=(("data", shared.digest), ("settings", digest_json(per_seed))),
     )

@@ -52,13 +52,14 @@ def run_jobs(
     on_result: Callable[[int, JobResult], None],
 ) -> None:
     """Run the jobs of a comparison or battery, the first in the sequence first; as `side_by_side`."""
-    work = partial(_do, place=place, performance=performance, now=now)
+    work = partial(do_job, place=place, performance=performance, now=now)
     side_by_side(jobs, work, n_workers=n_workers, on_event=on_event, on_result=on_result)
 
 
-def _do(
+def do_job(
     job: Job, on_round: Callable[[RoundRecord], None], *, place: StorePlace, performance: Performance, now: datetime
 ) -> JobResult:
+    """What a job brings: the work of a worker process."""
     from pharmonia.bench.training import run_job  # noqa: PLC0415 - PyTorch is for workers only
 
     return run_job(job, place, performance, now, on_round)

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pharmonia.bench.arms import ArmJob, Job, JobResult, share_out
-from pharmonia.bench.pool import RoundDone
+from pharmonia.bench.pool import RoundDone, side_by_side
 from pharmonia.data.splits import Part
+from pharmonia.run.records import RoundRecord
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +28,28 @@ class Progress:
     what: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSize:
+    """How much of the work a run is.
+
+    Args:
+        title: What people call it.
+        rows: What it goes through in a round, in rows or the like.
+        rounds: At most.
+    """
+
+    title: str
+    rows: int
+    rounds: int
+
+
 class Tracker:
     """Turns finished rounds into progress, each round weighted by the rows it went through."""
 
-    def __init__(self, jobs: Sequence[Job], on_progress: Callable[[Progress], None]) -> None:
-        self._jobs = jobs
-        self._on_progress = on_progress
-        self._rows = [_training_rows(job) for job in jobs]
-        self._done = [0] * len(jobs)
-        self._rounds = [job.settings.schedule.rounds for job in jobs]
-        self._many_seeds = len({job.seed for job in jobs}) > 1
+    def __init__(self, sizes: Sequence[RunSize], on_progress: Callable[[Progress], None]) -> None:
+        self._sizes, self._on_progress = sizes, on_progress
+        self._done = [0] * len(sizes)
+        self._total = sum(size.rows * size.rounds for size in sizes)
 
     def round_done(self, event: RoundDone) -> None:
         """Note a finished round."""
@@ -46,19 +63,25 @@ class Tracker:
 
     def finished(self, index: int) -> None:
         """Note a finished job."""
-        self._done[index] = self._rounds[index]
+        self._done[index] = self._sizes[index].rounds
         self._report(index, "done")
 
     def _report(self, index: int, state: str) -> None:
-        job = self._jobs[index]
-        seed = f", seed {job.seed}" if self._many_seeds else ""
-        self._on_progress(
-            Progress(
-                done=sum(rows * done for rows, done in zip(self._rows, self._done, strict=True)),
-                total=sum(rows * rounds for rows, rounds in zip(self._rows, self._rounds, strict=True)),
-                what=f"{job.title}{seed}: {state}",
-            )
+        done = sum(size.rows * rounds for size, rounds in zip(self._sizes, self._done, strict=True))
+        self._on_progress(Progress(done=done, total=self._total, what=f"{self._sizes[index].title}: {state}"))
+
+
+def sizes_of(jobs: Sequence[Job]) -> list[RunSize]:
+    """How much of the work each job on interactions is."""
+    many_seeds = len({job.seed for job in jobs}) > 1
+    return [
+        RunSize(
+            title=f"{job.title}, seed {job.seed}" if many_seeds else job.title,
+            rows=_training_rows(job),
+            rounds=job.settings.schedule.rounds,
         )
+        for job in jobs
+    ]
 
 
 def _training_rows(job: Job) -> int:
@@ -67,6 +90,32 @@ def _training_rows(job: Job) -> int:
     if isinstance(job, ArmJob) and job.partner is not None:
         return int((owner == job.partner).sum())
     return owner.size
+
+
+def results_of(
+    jobs: Sequence[JobT],
+    work: Callable[[JobT, Callable[[RoundRecord], None]], ResultT],
+    sizes: Sequence[RunSize],
+    *,
+    n_workers: int,
+    on_progress: Callable[[Progress], None],
+) -> dict[JobT, ResultT]:
+    """What came of each job; as `side_by_side`, with progress.
+
+    Raises:
+        EngineError: A worker process died.
+        KeyboardInterrupt: Ctrl-C; finished rounds stay in the store.
+    """
+    results: dict[JobT, ResultT] = {}
+    tracker = Tracker(sizes, on_progress)
+
+    def keep(index: int, result: ResultT) -> None:
+        results[jobs[index]] = result
+        tracker.finished(index)
+
+    n_workers = min(n_workers, len(jobs))
+    side_by_side(jobs, work, n_workers=n_workers, on_event=tracker.round_done, on_result=keep)
+    return results
 
 
 class Shifted:

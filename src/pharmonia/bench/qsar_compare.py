@@ -2,12 +2,10 @@
 
 import json
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,8 @@ import numpy.typing as npt
 
 from pharmonia import __version__
 from pharmonia.bench.compare import BOOTSTRAP_STREAM
-from pharmonia.bench.pool import RoundDone, side_by_side
-from pharmonia.bench.progress import Progress
+from pharmonia.bench.machine import machine
+from pharmonia.bench.progress import Progress, RunSize, results_of
 from pharmonia.bench.qsar_arms import QsarJob, QsarResult, SharedTasks, run_id_of, share_out
 from pharmonia.bench.qsar_settings import QsarSettings
 from pharmonia.bench.qsar_world import prepare_world
@@ -73,16 +71,8 @@ def compare_tasks(
         share_out(settings, seed)
     workplace.place.open()
     jobs = _jobs(settings)
-    results: dict[QsarJob, QsarResult] = {}
-    tracker = _Tracker(jobs, on_progress)
-
-    def keep(index: int, result: QsarResult) -> None:
-        results[jobs[index]] = result
-        tracker.finished(index)
-
-    n_workers = min(workplace.n_workers, len(jobs))
     work = partial(_do, workplace=workplace, now=now)
-    side_by_side(jobs, work, n_workers=n_workers, on_event=tracker.round_done, on_result=keep)
+    results = results_of(jobs, work, _sizes(jobs), n_workers=workplace.n_workers, on_progress=on_progress)
     seeds = [score(_outcome(settings, seed, results)) for seed in settings.seeds]
     description = _describe(settings, results, command=command, now=now)
     return build_qsar_report(seeds, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
@@ -123,31 +113,11 @@ def _jobs(settings: QsarSettings) -> list[QsarJob]:
     return jobs
 
 
-class _Tracker:
-    """Turns finished rounds into progress, each weighted by the labels of the validation and test folds it serves."""
-
-    def __init__(self, jobs: Sequence[QsarJob], on_progress: Callable[[Progress], None]) -> None:
-        self._jobs, self._on_progress = jobs, on_progress
-        self._weights = [_weight(job) for job in jobs]
-        self._done = [0] * len(jobs)
-
-    def round_done(self, event: RoundDone) -> None:
-        """Note a finished round."""
-        record = event.record
-        self._done[event.job] = max(self._done[event.job], record.round_index + 1)
-        self._report(event.job, f"round {record.round_index + 1}, validation error {record.valid_error:.3f}")
-
-    def finished(self, index: int) -> None:
-        """Note a finished job."""
-        self._done[index] = self._jobs[index].settings.schedule.rounds
-        self._report(index, "done")
-
-    def _report(self, index: int, state: str) -> None:
-        job = self._jobs[index]
-        rounds = job.settings.schedule.rounds
-        done = sum(weight * count for weight, count in zip(self._weights, self._done, strict=True))
-        what = f"{job.title}, seed {job.seed}: {state}"
-        self._on_progress(Progress(done=done, total=rounds * sum(self._weights), what=what))
+def _sizes(jobs: Sequence[QsarJob]) -> list[RunSize]:
+    return [
+        RunSize(title=f"{job.title}, seed {job.seed}", rows=_weight(job), rounds=job.settings.schedule.rounds)
+        for job in jobs
+    ]
 
 
 def _weight(job: QsarJob) -> int:
@@ -297,8 +267,7 @@ def _facts(settings: QsarSettings, shared: SharedTasks, *, command: str, now: da
         *_data_facts(settings, shared),
         *_training_facts(settings),
         ("Command", command),
-        ("Made with", f"pharmonia {__version__}, {now.date().isoformat()}, on {os.cpu_count()} CPU cores, "
-         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, PyTorch {version('torch')}"),
+        ("Made with", f"pharmonia {__version__}, {now.date().isoformat()}, on {machine()}"),
         ("SHA-256 of data and partition", shared.digest),
     )  # fmt: skip
 
