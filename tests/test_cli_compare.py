@@ -83,22 +83,57 @@ def test_interrupted_runs_resume_to_the_same_results(whole: Path, tmp_path: Path
     assert untimed(out / "results.json") == untimed(whole / "results.json")
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds worker processes through /proc, which this system lacks")
+needs_proc = pytest.mark.skipif(
+    not Path("/proc").is_dir(), reason="finds worker processes through /proc, which this system lacks"
+)
+
+
+@needs_proc
+def test_no_worker_outlives_a_killed_comparison_and_the_runs_resume(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [*COMMAND, "compare", "kiba-sample", *SMALL, "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    _wait_for_a_round(out / "runs.sqlite", process)
+    workers = _workers(process)
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(_is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlives its comparison"
+        time.sleep(0.05)
+    resumed = run(*command[len(COMMAND) :])
+    assert resumed.returncode == 0, resumed.stderr
+    assert untimed(out / "results.json") == untimed(whole / "results.json")
+
+
+@needs_proc
 def test_a_killed_worker_is_an_engine_error_and_the_runs_resume(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [*COMMAND, "compare", "kiba-sample", *SMALL, "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     _wait_for_a_round(out / "runs.sqlite", process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    for child in children:
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(int(child), signal.SIGKILL)
+    for worker in _workers(process):
+        os.kill(worker, signal.SIGKILL)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 5
     assert "to resume" in " ".join(stderr.split())
     resumed = run(*command[len(COMMAND) :])
     assert resumed.returncode == 0, resumed.stderr
     assert untimed(out / "results.json") == untimed(whole / "results.json")
+
+
+def _workers(process: "subprocess.Popen[str]") -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether there is such a process that is not a corpse waiting for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _wait_for_a_round(database: Path, process: "subprocess.Popen[str]") -> None:

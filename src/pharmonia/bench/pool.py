@@ -1,8 +1,10 @@
 """Training runs side by side in processes of one thread each, with progress and a clean end on Ctrl-C."""
 
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -34,7 +36,7 @@ OnEvent = Callable[[RoundDone], None]
 
 
 class _StoppedError(Exception):
-    """The main process wants this worker to end, or is gone."""
+    """The main process wants this worker to end."""
 
 
 _events: "Queue[RoundDone]"
@@ -125,15 +127,23 @@ def _start_worker(events: "Queue[RoundDone]", stop: Event) -> None:
     global _events, _stop  # how a pool hands things to its workers
     _events, _stop = events, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from pharmonia.learn.network import use_one_thread  # noqa: PLC0415 - PyTorch is for workers only
 
     use_one_thread()
 
 
+def _end_with_parent() -> None:
+    """End this worker when the main process is gone, killed perhaps; what is half done, the next run does again."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _work(index: int, job: JobT, work: Callable[[JobT, Callable[[RoundRecord], None]], ResultT]) -> ResultT:
     def on_round(record: RoundRecord) -> None:
-        parent = multiprocessing.parent_process()
-        if _stop.is_set() or parent is None or not parent.is_alive():
+        if _stop.is_set():
             raise _StoppedError
         _events.put(RoundDone(job=index, record=record))
 
