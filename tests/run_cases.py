@@ -1,7 +1,9 @@
 """Small runs of partners in one process, for tests."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from pharmonia.learn.settings import Aggregation, LocalSettings, Method, Optimis
 from pharmonia.nn.choices import Model, Norm
 from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.records import Performance, TrainedModel, TrainingPlan
-from pharmonia.run.store import RunStore
+from pharmonia.run.store import RunStatus, RunStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OFTEN, NEVER = Performance(checkpoint_every_s=0.0), Performance(checkpoint_every_s=1e9)
@@ -109,3 +111,15 @@ def broadcast(round_index: int, parameters: Vector) -> Broadcast:
         best_round=-1,
         parameters=parameters,
     )
+
+
+def opened_at_once(url: str, folder: Path, n_openers: int = 8) -> set[RunStatus]:
+    """What a run is to each of those who open a new store at the same moment."""
+    begin = Barrier(n_openers)
+
+    def status_of(index: int) -> RunStatus:
+        begin.wait()
+        return RunStore(url, folder / "runs").open_run(f"run-{index}", {}, NOW)
+
+    with ThreadPoolExecutor(n_openers) as openers:
+        return set(openers.map(status_of, range(n_openers)))

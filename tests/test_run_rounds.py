@@ -37,6 +37,7 @@ from run_cases import (
     initial,
     local_settings,
     open_store,
+    opened_at_once,
     partner_datasets,
 )
 
@@ -209,6 +210,10 @@ def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     with pytest.raises(StoreError, match="other settings"):
         store.open_run("run", {"seed": 4}, NOW)
+
+
+def test_many_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    assert opened_at_once(f"sqlite:///{tmp_path}/runs.sqlite", tmp_path) == {RunStatus.RUNNING}
 
 
 def test_a_store_that_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:

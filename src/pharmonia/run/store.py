@@ -53,6 +53,12 @@ class RunStatus(StrEnum):
     FINISHED = "finished"
 
 
+def _make_tables(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        for table in _metadata.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+
+
 class RunStore:
     """Runs, rounds, metrics and digests in a database; models and checkpoints in files.
 
@@ -79,7 +85,10 @@ class RunStore:
                 arguments["timeout"] = 60
                 Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
             self._engine = sa.create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
-            _metadata.create_all(self._engine)
+            try:
+                _make_tables(self._engine)
+            except SQLAlchemyError:  # PostgreSQL's "if not exists" fails where another process makes them at once
+                _make_tables(self._engine)
         except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
             raise InputError(f"{self._name} cannot be opened: {_reason(error)}") from error
 
