@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from governance_cases import NOW, OWNERS, first_version, key_of, plan_under, sign_all
-from pharmonia.base.errors import EngineError, LedgerError, PharmoniaError, RoundLostError, UnreachableError
+from pharmonia.base.errors import RoundLostError, UnreachableError
 from pharmonia.governance.agreement_history import AgreementHistory, propose
 from pharmonia.governance.checkpoint import SignedCheckpoint
 from pharmonia.governance.events import (
@@ -28,7 +28,6 @@ from pharmonia.governance.plan import RunPlan, Tier
 from pharmonia.governance.verify import Delivered
 from pharmonia.governance.verify_result import VerificationResult
 from pharmonia.run.chronicle import Chronicle, Chronicled
-from pharmonia.run.copies import Copies, LedgerCopy
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_checkpoints, read_lines, verify_folder
 from pharmonia.run.witness import Witness, open_witness
@@ -177,93 +176,6 @@ def recorded_round(writing: Chronicle, lines: Mapping[str, Line]) -> None:
 
 def keys_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(key_of(name).public.key_id for name in names))
-
-
-# Copies by themselves
-
-
-class Numbered:
-    """A copy that answers with its name, or fails."""
-
-    def __init__(self, partner: str) -> None:
-        self.partner = partner
-        self.error: PharmoniaError | None = None
-        self.n_asked = 0
-
-    @property
-    def public(self) -> PublicKey:
-        return key_of(self.partner).public
-
-    def name(self) -> str:
-        self.n_asked += 1
-        if self.error is not None:
-            raise self.error
-        return self.partner
-
-    def catch_up(self, other: Witness) -> None:
-        raise NotImplementedError
-
-    def take(self, entries: Sequence[Entry]) -> None:
-        raise NotImplementedError
-
-    def cosign(self, offered: SignedCheckpoint, coordinator: PublicKey) -> SignedCheckpoint:
-        raise NotImplementedError
-
-    def keep(self, signed: SignedCheckpoint) -> None:
-        raise NotImplementedError
-
-
-def named(copy: LedgerCopy) -> str:
-    if not isinstance(copy, Numbered):
-        raise TypeError(f"{copy}")
-    return copy.name()
-
-
-def test_a_copy_that_cannot_be_reached_is_left_out_from_then_on() -> None:
-    made = [Numbered(name) for name in OWNERS]
-    copies = Copies(made, goes_on=True)
-    assert copies.each(named) == list(OWNERS)
-    made[1].error = UnreachableError("away")
-    assert copies.each(named) == list(STAYED)
-    made[1].error = None
-    assert copies.each(named) == list(STAYED)  # it is behind until it has caught up
-    assert copies.present == (made[0], made[2])
-    assert copies.all == tuple(made)
-    assert [one.n_asked for one in made] == [3, 2, 3]
-
-
-def test_nobody_may_be_left() -> None:
-    made = [Numbered(name) for name in OWNERS]
-    copies = Copies(made, goes_on=True)
-    for one in made:
-        one.error = UnreachableError("away")
-    assert copies.each(named) == copies.each(named) == []
-    assert copies.present == ()
-
-
-def test_a_copy_that_cannot_be_reached_is_an_error_where_the_run_does_not_go_on() -> None:
-    made = [Numbered(name) for name in OWNERS]
-    copies = Copies(made, goes_on=False)
-    made[1].error = UnreachableError("away")
-    with pytest.raises(UnreachableError):
-        copies.each(named)
-    assert copies.present == tuple(made)
-
-
-@pytest.mark.parametrize("error", [LedgerError("two histories"), EngineError("failed")], ids=lambda e: type(e).__name__)
-def test_what_else_fails_at_a_copy_is_an_error_everywhere(error: PharmoniaError) -> None:
-    made = [Numbered(name) for name in OWNERS]
-    copies = Copies(made, goes_on=True)
-    made[1].error = error
-    with pytest.raises(type(error)):
-        copies.each(named)
-    assert copies.present == tuple(made)
-
-
-def test_what_is_none_is_no_absence() -> None:
-    copies = Copies([Numbered(name) for name in OWNERS], goes_on=True)
-    assert copies.each(lambda copy: None) == [None] * 3
-    assert len(copies.present) == 3
 
 
 # A run's record
