@@ -16,10 +16,12 @@ arms = ["additive"]
 """
 
 
-def pharmonia(*arguments: str) -> subprocess.CompletedProcess[str]:
+def pharmonia(*arguments: str, columns: int = 200) -> subprocess.CompletedProcess[str]:
     code = "from pharmonia.cli.main import main; main()"
     command = [sys.executable, "-c", code, "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": str(columns)}
+    )
 
 
 def test_a_battery_is_listed_run_shown_and_reported(tmp_path: Path) -> None:
@@ -32,12 +34,34 @@ def test_a_battery_is_listed_run_shown_and_reported(tmp_path: Path) -> None:
     assert (out / "battery.toml").read_text() == BASELINE
     status = pharmonia("status", str(out)).stdout
     assert len(re.findall(r"1/1", status)) == 4  # seeds and runs of two settings
+    assert "Everywhere: data set kiba-sample, protocol random" in status
     (out / "report.html").unlink()
     reported = pharmonia("report", str(out))
     assert reported.returncode == 0, reported.stderr
     assert "additive" in (out / "report.html").read_text()
     rows = (out / "results.csv").read_text().splitlines()
     assert len(rows) == 3
+
+
+def test_the_status_of_many_settings_is_legible_in_a_narrow_terminal(tmp_path: Path) -> None:
+    scenarios = ["diffused-target:0.0001", "diffused-target:100", "diffused-compound:0.0001"]
+    battery = "\n".join(
+        (
+            'name = "wide"',
+            'title = "Much that differs"',
+            "[[block]]",
+            f"scenarios = {json.dumps(scenarios)}",
+            'protocols = ["random", "cold-compound"]',
+            "partners = [2, 3]",
+            'methods = ["fedavg", "fedprox:0.01"]',
+        )
+    )
+    (tmp_path / "battery.toml").write_text(battery)
+    narrow = pharmonia("status", str(tmp_path), columns=80)
+    assert narrow.returncode == 0, narrow.stderr
+    assert "…" not in narrow.stdout
+    assert max(map(len, narrow.stdout.splitlines())) <= 80
+    assert all(scenario in narrow.stdout for scenario in scenarios)
 
 
 def test_what_cannot_be_run_ends_with_its_exit_code_and_a_remedy(tmp_path: Path) -> None:

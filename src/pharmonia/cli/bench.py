@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.resources import files
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,13 @@ from pharmonia.base.errors import InterruptedRunError, UnknownNameError
 from pharmonia.cli.progress import command_line, progress_bar
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from pharmonia.bench.arms import StorePlace
     from pharmonia.bench.battery import Battery
 
 app = typer.Typer(help="Run, resume and report batteries of benchmarks.", no_args_is_help=True)
+_SETTING = ("data set", "scenario", "protocol", "partners", "model", "norm", "method")
 _SHIPPED = Path(str(files("pharmonia.bench"))) / "batteries"
 
 
@@ -101,19 +105,25 @@ def status(
     from pharmonia.bench.battery_run import BATTERY_FILE, states  # noqa: PLC0415
 
     battery = _of_folder(folder)
-    table = Table(title=f"{battery.name} ({folder / BATTERY_FILE})", title_justify="left")
-    for column in ("data set", "scenario", "protocol", "partners", "model", "norm", "method", "seeds done", "runs"):
-        table.add_column(column, justify="right" if column in ("partners", "seeds done", "runs") else "left")
     rows: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for state in states(battery, _place(folder, store)):
         k = state.cell.key
         name = (k.dataset, k.scenario, k.protocol, str(k.n_partners), k.model, k.norm, k.method)
         rows.setdefault(name, []).append((state.n_done, state.n_jobs))
+    differs = [len(set(values)) > 1 for values in zip(*rows, strict=True)]
+    table = Table(title=f"{battery.name} ({folder / BATTERY_FILE})", title_justify="left")
+    for column in (*compress(_SETTING, differs), "seeds done", "runs"):
+        justify: JustifyMethod = "right" if column in ("partners", "seeds done", "runs") else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column == "scenario")
     for setting, counts in rows.items():
         n_seeds = sum(done == total for done, total in counts)
         done, total = (sum(column) for column in zip(*counts, strict=True))
-        table.add_row(*setting, f"{n_seeds}/{len(counts)}", f"{done}/{total}")
-    Console().print(table)
+        table.add_row(*compress(setting, differs), f"{n_seeds}/{len(counts)}", f"{done}/{total}")
+    console = Console()
+    console.print(table)
+    same = [f"{c} {value}" for c, value, differ in zip(_SETTING, next(iter(rows)), differs, strict=True) if not differ]
+    if same:
+        console.print(f"Everywhere: {', '.join(same)}", highlight=False)
 
 
 @app.command()
