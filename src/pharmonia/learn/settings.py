@@ -157,10 +157,16 @@ class Method:
         return Method(algorithm=algorithm, strength=strength, private=private, weighting=weighting)
 
     def __str__(self) -> str:
-        """The text that `parse` reads."""
-        strength = f":{self.strength:g}" if self.algorithm in _STRENGTH else ""
+        """The text that `parse` reads as this method and no other; it is in run ids and signed plans."""
+        strength = f":{_number(self.strength)}" if self.algorithm in _STRENGTH else ""
         words = [word for word, value in _MODIFIERS.items() if value in (self.private, self.weighting)]
         return "+".join([f"{self.algorithm}{strength}", *words])
+
+
+def _number(value: float) -> str:
+    """The value to six digits where those are all of it, else its shortest exact text."""
+    rounded = f"{value:g}"
+    return rounded if float(rounded) == value else repr(float(value))
 
 
 def _strengths() -> str:
