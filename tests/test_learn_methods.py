@@ -58,8 +58,10 @@ def test_two_strengths_have_two_texts() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["fedavg", "fedprox:0", "fedprox:0.01", "fedprox:1", "fedprox:10", "fedprox:0.0001", "fedprox:1e-05", "fedprox:999"]
-    + ["fedadam:0.003+equal", "fedadagrad:0.1", "fedyogi:0.0001", "scaffold+private-norms", "fedavg+private-head"],
+    [
+        *("fedavg", "fedprox:0", "fedprox:0.01", "fedprox:1", "fedprox:10", "fedprox:0.0001", "fedprox:1e-05"),
+        *("fedadam:0.003+equal", "fedadagrad:0.1", "fedyogi:0.0001", "scaffold+private-norms", "fedavg+private-head"),
+    ],
 )
 def test_the_text_of_a_run_stays_what_it_is(text: str) -> None:
     assert str(Method.parse(text)) == text
@@ -79,6 +81,27 @@ def test_the_text_of_a_run_stays_what_it_is(text: str) -> None:
 def test_a_method_that_is_none_is_refused(text: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         Method.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fedavg+private-norms+private-head",
+        "fedavg+equal+validation",
+        "fedavg+validation+private-head+equal",
+        "fedavg+equal+equal",
+    ],
+)
+def test_a_second_modifier_of_one_kind_is_refused(text: str) -> None:
+    """The last one used to win, so a partner who asked for private norms as well had them summed."""
+    second = text.rsplit("+", 1)[1]
+    with pytest.raises(OptionError, match=f"at most one private part and one weighting; '{second}' is a second"):
+        Method.parse(text)
+
+
+def test_a_private_part_and_a_weighting_go_together_in_either_order() -> None:
+    expected = Method(private=Private.NORMS, weighting=Weighting.EQUAL)
+    assert Method.parse("fedavg+private-norms+equal") == Method.parse("fedavg+equal+private-norms") == expected
 
 
 TRAINED = np.array([True, True, False])

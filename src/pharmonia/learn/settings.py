@@ -134,7 +134,7 @@ class Method:
 
         Raises:
             UnknownNameError: An algorithm or modifier that is none.
-            OptionError: A strength that is no number or out of range.
+            OptionError: A strength that is no number or out of range, or a second private part or weighting.
         """
         named, *modifiers = text.split("+")
         name, _, number = named.partition(":")
@@ -148,12 +148,14 @@ class Method:
         private, weighting = Private.NOTHING, Weighting.ROWS
         for modifier in modifiers:
             match _MODIFIERS.get(modifier):
-                case Private() as found:
+                case Private() as found if private is Private.NOTHING:
                     private = found
-                case Weighting() as found:
+                case Weighting() as found if weighting is Weighting.ROWS:
                     weighting = found
                 case None:
                     raise UnknownNameError(f"{text!r}: after a plus comes one of {', '.join(_MODIFIERS)}")
+                case _:
+                    raise OptionError(f"{text!r}: at most one private part and one weighting; {modifier!r} is a second")
         return Method(algorithm=algorithm, strength=strength, private=private, weighting=weighting)
 
     def __str__(self) -> str:
