@@ -111,10 +111,10 @@ class Method:
         algorithm: How partners' steps become one.
         strength: mu of FedProx, the server's learning rate of FedAdam, FedYogi and FedAdagrad; else 0.
         private: What never leaves a partner and is never averaged.
-        weighting: How much a partner's update counts.
+        weighting: How much a partner's update counts; ROWS with FedSGD.
 
     Raises:
-        OptionError: A strength out of range, or one for an algorithm that has none.
+        OptionError: A strength out of range, or one for an algorithm that has none, or FedSGD not weighted by rows.
     """
 
     algorithm: Algorithm = Algorithm.FEDAVG
@@ -125,8 +125,11 @@ class Method:
     def __post_init__(self) -> None:
         if not 0 <= self.strength < 1000 or (self.strength > 0 and self.algorithm not in _STRENGTH):
             raise OptionError(f"{self.algorithm} takes no strength of {self.strength}; it has {_strengths()}")
-        if self.weighting is Weighting.VALIDATION and self.algorithm is Algorithm.FEDSGD:
-            raise OptionError("fedsgd sums gradients of minibatches; they cannot be weighted by validation")
+        if self.weighting is not Weighting.ROWS and self.algorithm is Algorithm.FEDSGD:
+            raise OptionError(
+                f"fedsgd takes no weighting, got {self.weighting}: it sums gradients over the rows of a minibatch of all "
+                "partners together, so each partner counts by its rows in it"
+            )
 
     @staticmethod
     def parse(text: str) -> "Method":
