@@ -127,8 +127,8 @@ class Method:
             raise OptionError(f"{self.algorithm} takes no strength of {self.strength}; it has {_strengths()}")
         if self.weighting is not Weighting.ROWS and self.algorithm is Algorithm.FEDSGD:
             raise OptionError(
-                f"fedsgd takes no weighting, got {self.weighting}: it sums gradients over the rows of a minibatch of all "
-                "partners together, so each partner counts by its rows in it"
+                f"fedsgd takes no weighting, got {self.weighting}: it sums gradients over the rows of a minibatch "
+                "of all partners together, so each partner counts by its rows in it"
             )
 
     @staticmethod
