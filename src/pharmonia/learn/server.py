@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pharmonia.base.arrays import Vector
 from pharmonia.learn.settings import Algorithm, Method, Optimiser
 
-BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al. 2021, section 5 and appendix D
+BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al. 2021, section 5 and appendix D; there 0, 0 for FedAdagrad
 ADAM_BETA_1, ADAM_BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8  # PyTorch's and the paper's
 
 Mask = npt.NDArray[np.bool_]
@@ -70,14 +70,18 @@ def server_step(
 
 
 def _adaptive(method: Method, change: Vector, state: ServerState) -> tuple[Vector, ServerState]:
-    """Reddi et al. 2021, Algorithm 2: Delta = change, eta = strength, no bias correction."""
-    old_m = state.moments.get("m", np.zeros_like(change))
+    """Reddi et al. 2021, Algorithm 2: Delta = change, eta = strength, no bias correction.
+
+    FedAdagrad is without momentum, beta_1 = 0 and so m = Delta, as in the paper's experiments (appendix D).
+    """
     old_v = state.moments.get("v", np.full_like(change, TAU**2))
-    m = BETA_1 * old_m + (1 - BETA_1) * change
     square = np.square(change)
     if method.algorithm is Algorithm.FEDADAGRAD:
         v = old_v + square
-    elif method.algorithm is Algorithm.FEDYOGI:
+        return method.strength * change / (np.sqrt(v) + TAU), state.after(v=v)
+    old_m = state.moments.get("m", np.zeros_like(change))
+    m = BETA_1 * old_m + (1 - BETA_1) * change
+    if method.algorithm is Algorithm.FEDYOGI:
         v = old_v - (1 - BETA_2) * square * np.sign(old_v - square)
     else:
         v = BETA_2 * old_v + (1 - BETA_2) * square
