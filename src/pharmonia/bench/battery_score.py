@@ -1,5 +1,7 @@
 """From finished runs to a battery's outcomes: every arm scored on the same test rows."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from pharmonia.base.arrays import Vector
@@ -10,6 +12,7 @@ from pharmonia.data.ownership import Owners
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.battery import BatteryArm, CellOutcome, arm_score
 from pharmonia.evaluate.metrics import score
+from pharmonia.learn.settings import LocalSettings
 from pharmonia.run.arrayfile import read_arrays
 from pharmonia.run.records import TrainedModel
 from pharmonia.run.store import RunStore
@@ -31,10 +34,10 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
     for arm in cell.arms:
         values = _of_arm(arm, cell, store, jobs, predicted, shared.partition.owner[test])
         scores.append(arm_score(arm, score(measured, values)))
-    trained = [job for job in jobs.values() if not isinstance(job, BaselineJob)]
+    local = cell.settings.local
+    is_trained = any(not isinstance(job, BaselineJob) and job.settings.local == local for job in jobs.values())
     federated = jobs.get((BatteryArm.FEDERATED, None))
-    model = _model(store, federated or trained[0]) if trained else None
-    rounds = model.rounds if model and federated else ()
+    rounds = _model(store, federated).rounds if federated else ()
     errors = [record.sum_error for record in rounds if record.sum_error is not None]
     settings: list[Json] = [job.to_json(shared.digest) for job in jobs.values()]
     return CellOutcome(
@@ -43,7 +46,7 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
         n_test=test.size,
         scores=tuple(scores),
         rounds_run=len(rounds),
-        n_params=model.parameters.size if model else 0,
+        n_params=_n_params(local) if is_trained else 0,
         bytes_to_partners=sum(record.bytes_to_partners for record in rounds),
         bytes_from_partners=sum(record.bytes_from_partners for record in rounds),
         cpu_s=sum(record.cpu_s for record in rounds),
@@ -81,3 +84,12 @@ def _predictions(store: RunStore, job: Job) -> Vector:
 
 def _model(store: RunStore, job: Job) -> TrainedModel:
     return store.model(run_id_of(job))
+
+
+@lru_cache(maxsize=16)
+def _n_params(local: LocalSettings) -> int:
+    """Parameters and running statistics of the network, whoever keeps them; control variates are not in it."""
+    from pharmonia.learn.network import make_network  # noqa: PLC0415 - commands that only look need no PyTorch
+    from pharmonia.nn.parameters import Layout  # noqa: PLC0415
+
+    return Layout.of(make_network(local, seed=0)).n_params
