@@ -187,13 +187,41 @@ def test_a_curve_that_stopped_early_keeps_its_lowest_error() -> None:
 def test_a_gain_of_15_percent_is_supported_only_where_it_is_clear() -> None:
     clear = judge_gain(battery(lambda _, seed: 0.25 * SMALL[seed], made_up_key()))
     assert clear.answer is Answer.SUPPORTED
-    assert clear.sentence.startswith("1 of 1 setting clearly gains 15 % or more; the most is +17 %")
+    assert clear.sentence.startswith(
+        "In 1 of 1 setting the mean gain is 15 % or more and clearly above zero; the most is +17 % ("
+    )
     noisy = judge_gain(battery(lambda _, seed: (0.1, 0.3, 0.3)[seed], made_up_key()))
     assert noisy.answer is Answer.CANNOT_SAY
-    assert "No gain of 15 % is clear of chance" in noisy.sentence
+    assert "In no setting is it both 15 % or more and clearly above zero, but in 1 of 1 setting a" in noisy.sentence
     small = judge_gain(battery(lambda _, seed: 0.28 * SMALL[seed], made_up_key(), made_up_key("target")))
     assert small.answer is Answer.NOT_SUPPORTED
     assert "every interval ends below 15 %" in small.sentence
+
+
+def test_the_sentence_of_a_claim_says_no_more_than_was_tested() -> None:
+    gains = (0.10, 0.16, 0.20)
+    claim = judge_gain(battery(lambda _, seed: 0.3 * (1 - gains[seed]), made_up_key()))
+    assert claim.effects[0].size.low < 0.15  # 15 % itself is within the interval; only zero is not
+    assert claim.sentence == (
+        "In 1 of 1 setting the mean gain is 15 % or more and clearly above zero; the most is +15 % (+2.8 to +28) in "
+        "iid, 4 partners, fedavg."
+    )
+    rises = (0.02, 0.06, 0.08)
+    hurt = ownership(
+        battery(
+            lambda key, seed: 0.2 * (1 + rises[seed] * (key.kind == "target")), made_up_key(), made_up_key("target")
+        )
+    )
+    assert hurt.answer is Answer.CANNOT_SAY
+    assert hurt.sentence.startswith("In no scenario is the mean rise of the federated MSE both 5 % or more and clearly")
+    harm = ownership(ownership_battery(0.2))
+    assert harm.sentence.startswith(
+        "In 1 of 2 scenarios the mean rise of the federated MSE is 5 % or more and clearly above zero; the most is +20 %"
+    )
+    assert "every interval ends below 5 %" in ownership(ownership_battery(0.01)).sentence
+    growth = judge_growth(weak_battery(-0.1, 0.05)).sentence
+    assert "the mean fall is 5 % or more and clearly above zero." in growth
+    assert "the mean rise is 5 % or more and clearly above zero." in growth
 
 
 def test_one_seed_supports_no_claim_and_none_against_it() -> None:

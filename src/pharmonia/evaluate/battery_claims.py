@@ -127,10 +127,9 @@ def _gain_sentence(effects: Sequence[Effect], answer: Answer) -> str:
     match answer:
         case Answer.SUPPORTED:
             shown = [effect for effect in effects if effect.finding is Finding.SHOWN]
-            verb = "gains" if len(shown) == 1 else "gain"
             return (
-                f"{len(shown)} of {count_text(len(effects), 'setting')} clearly {verb} 15 % or more; the most is "
-                f"{share_text(shown[0].size)} in {shown[0].what}."
+                f"In {len(shown)} of {count_text(len(effects), 'setting')} the mean gain is 15 % or more and clearly "
+                f"above zero; the most is {share_text(shown[0].size)} in {shown[0].what}."
             )
         case Answer.NOT_SUPPORTED:
             return (
@@ -143,8 +142,9 @@ def _gain_sentence(effects: Sequence[Effect], answer: Answer) -> str:
                 return f"One seed only, so nothing can be tested; the largest gain is {largest}."
             reach = sum(effect.finding is Finding.OPEN for effect in effects)
             return (
-                f"The largest mean gain is {largest}. No gain of 15 % is clear of chance, but in {reach} of "
-                f"{count_text(len(effects), 'setting')} none can be ruled out either; more seeds would tell."
+                f"The largest mean gain is {largest}. In no setting is it both 15 % or more and clearly above zero, "
+                f"but in {reach} of {count_text(len(effects), 'setting')} a gain of 15 % cannot be ruled out; more "
+                "seeds would tell."
             )
 
 
@@ -205,23 +205,34 @@ def _change_against_iid(errors: Errors, dataset: str, scenario: str) -> tuple[li
 def _ownership_sentence(effects: Sequence[Effect], answer: Answer) -> str:
     if not effects:
         return "The battery has no scenario beside IID at equal partners, model, method and seed."
-    worst = effects[0]
-    most = f"{share_text(worst.size)} ({worst.what}, mean over {count_text(worst.n_settings, 'setting')})"
+    most = _scenario_text(effects[0])
     n = count_text(len(effects), "scenario")
     match answer:
         case Answer.SUPPORTED:
-            return f"In none of {n} does the federated MSE rise by {_MARGIN} or more; the most is {most}."
+            return (
+                f"The largest mean rise of the federated MSE over {n} is {most}, and every interval ends below "
+                f"{_MARGIN}."
+                if len(effects) > 1
+                else f"The mean rise of the federated MSE is {most}, and its interval ends below {_MARGIN}."
+            )
         case Answer.NOT_SUPPORTED:
-            n_harm = sum(effect.finding is Finding.SHOWN for effect in effects)
-            return f"It hurts in {n_harm} of {n}: the federated MSE rises by up to {most}."
+            shown = [effect for effect in effects if effect.finding is Finding.SHOWN]
+            return (
+                f"In {len(shown)} of {n} the mean rise of the federated MSE is {_MARGIN} or more and clearly above "
+                f"zero; the most is {_scenario_text(shown[0])}."
+            )
         case Answer.CANNOT_SAY:
             if all(effect.size.half_width is None for effect in effects):
                 return f"One seed only, so nothing can be tested; the largest rise of the federated MSE is {most}."
             n_open = sum(effect.finding is Finding.OPEN for effect in effects)
             return (
-                f"No harm is clear, but in {n_open} of {n} a rise of {_MARGIN} cannot be ruled out; the "
-                f"largest mean rise of the federated MSE is {most}."
+                f"In no scenario is the mean rise of the federated MSE both {_MARGIN} or more and clearly above zero, "
+                f"but in {n_open} of {n} a rise of {_MARGIN} cannot be ruled out; the largest mean rise is {most}."
             )
+
+
+def _scenario_text(effect: Effect) -> str:
+    return f"{share_text(effect.size)} ({effect.what}, mean over {count_text(effect.n_settings, 'setting')})"
 
 
 def judge_growth(settings: Sequence[SettingResult]) -> ClaimResult:
@@ -308,15 +319,14 @@ def _growth_sentence(data: _Trend | None, partners: _Trend | None, effects: Sequ
     if not effects:
         return "The battery has no weak scenario with several shares or several numbers of partners."
     parts = []
-    found = {Finding.SHOWN: "shown", Finding.RULED_OUT: "ruled out", Finding.OPEN: "neither shown nor ruled out"}
     if data is not None:
         change = share_text(over_seeds(data.changes))
         start = f"From a share of {percent(data.low)} to {percent(data.high)} the federated MSE changes by {change}"
-        parts.append(f"{start}: a fall of {_MARGIN} is {found[effects[0].finding]}.")
+        parts.append(f"{start}: {_found('fall', effects[0])}.")
     if partners is not None:
         change = share_text(over_seeds(partners.changes))
         start = f"From {partners.low:g} to {partners.high:g} partners the federated MSE changes by {change}"
-        parts.append(f"{start}: a rise of {_MARGIN} is {found[effects[-1].finding]}.")
+        parts.append(f"{start}: {_found('rise', effects[-1])}.")
     if effects[0].size.half_width is None:
         parts.append("One seed only, so nothing can be tested.")
     if data is None:
@@ -324,6 +334,16 @@ def _growth_sentence(data: _Trend | None, partners: _Trend | None, effects: Sequ
     if partners is None:
         parts.append("Several numbers of partners at equal share are missing.")
     return " ".join(parts)
+
+
+def _found(direction: str, effect: Effect) -> str:
+    match effect.finding:
+        case Finding.SHOWN:
+            return f"the mean {direction} is {_MARGIN} or more and clearly above zero"
+        case Finding.RULED_OUT:
+            return f"a {direction} of {_MARGIN} is ruled out"
+        case Finding.OPEN:
+            return f"a {direction} of {_MARGIN} is neither shown nor ruled out"
 
 
 def _federated_errors(settings: Sequence[SettingResult]) -> dict[CellKey, dict[int, float]]:
