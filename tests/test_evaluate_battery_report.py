@@ -88,6 +88,19 @@ def test_a_battery_where_federating_hurts_says_so_first() -> None:
         assert "Clearly worse: iid, 4 partners, fedavg: gain −33 % (−34 to −33) against alone." in text  # noqa: RUF001
 
 
+def test_settings_that_were_not_tested_come_with_the_true_reason() -> None:
+    alike = [made_up_cell(made_up_key(), seed, three_arms(0.2)) for seed in range(3)]
+    one = made_up_cell(made_up_key("target"), 0, three_arms(0.2))
+    pooled = made_up_cell(made_up_key("compound"), 0, {BatteryArm.POOLED: 0.2})
+    assert "Not tested: 1 setting (the same gain under every seed)." in render_battery_markdown(of(*alike))
+    assert "a test needs gains under two or more seeds that are not all the same" in battery_headline(of(one).settings)
+    text = render_battery_markdown(of(*alike, one, pooled))
+    assert (
+        "Not tested: 3 settings (the same gain under every seed: 1; the federated arm did not run under every seed: 1; "
+        "one seed: 1)." in text
+    )
+
+
 def test_where_it_always_helps_that_is_said_too() -> None:
     helps = of(*(made_up_cell(made_up_key(), seed, three_arms(0.2 + seed / 1000)) for seed in range(3)))
     assert where_it_does_not_help(helps.settings, ()) == (
@@ -217,7 +230,7 @@ def test_any_battery_can_be_drawn() -> None:
         assert render_battery_markdown(drawn).startswith("# ")
         assert "</html>" in render_battery_html(drawn)
     assert "No setting can be judged yet" in render_battery_markdown(of(one))
-    assert "none of 1 setting has both" in render_battery_markdown(of(pooled))
+    assert "none of 1 setting has them" in render_battery_markdown(of(pooled))
 
 
 def test_two_data_sets_keep_their_units_and_their_pictures() -> None:

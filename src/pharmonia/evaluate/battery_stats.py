@@ -19,6 +19,7 @@ from pharmonia.evaluate.gain import LEVEL, Undefined
 from pharmonia.evaluate.metrics import Metric
 
 ALPHA = 1.0 - LEVEL  # of every test
+_ROUNDING = 1e-12  # values that differ by less, absolute and relative to the largest, are taken as equal
 Name = TypeVar("Name")
 
 
@@ -64,9 +65,12 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
 
 
 def t_test(values: Sequence[float]) -> float | None:
-    """Two-sided p of Student's t-test that the mean over seeds is zero; None with one seed or without spread."""
+    """Two-sided p of Student's t-test that the mean over seeds is zero.
+
+    None with one seed, and where all seeds have the same value up to rounding: without spread, t is no number.
+    """
     mean = over_seeds(values)
-    if mean.half_width is None or mean.half_width == 0.0:
+    if float(np.ptp(values)) <= _ROUNDING * max(1.0, float(np.abs(values).max())):
         return None
     error = float(np.std(values, ddof=1)) / math.sqrt(mean.n_seeds)
     return float(2.0 * stats.t.sf(abs(mean.value) / error, mean.n_seeds - 1))
@@ -103,7 +107,7 @@ class Call(StrEnum):
     BETTER = "clearly better"
     WORSE = "clearly worse"
     NO_DIFFERENCE = "no clear difference"
-    NOT_TESTED = "not tested"  # one seed, or an arm is missing
+    NOT_TESTED = "not tested"  # no gain, one seed, or the same gain under every seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +155,15 @@ class SettingResult:
     def mean_of(self, arm: BatteryArm) -> ArmMean | None:
         """The arm's means; None where it did not run under every seed."""
         return next((score for score in self.scores if score.arm is arm), None)
+
+    @property
+    def untested(self) -> str:
+        """Why its gain could not be tested; empty where it was."""
+        if isinstance(self.gain, Undefined):
+            return self.gain.reason
+        if self.p is not None:
+            return ""
+        return "one seed" if len(self.seeds) == 1 else "the same gain under every seed"
 
     @property
     def call(self) -> Call:

@@ -94,8 +94,8 @@ def battery_headline(settings: Sequence[SettingResult]) -> str:
     n_tested = len(settings) - calls[Call.NOT_TESTED]
     if n_tested == 0:
         return (
-            f"No setting can be judged yet: a test needs two seeds and an alternative, and none of "
-            f"{count_text(len(settings), 'setting')} has both."
+            "No setting can be judged yet: a test needs gains under two or more seeds that are not all the same, and "
+            f"none of {count_text(len(settings), 'setting')} has them."
         )
     better, worse, same = calls[Call.BETTER], calls[Call.WORSE], calls[Call.NO_DIFFERENCE]
     where = f"{better or 'none'} of {count_text(n_tested, 'setting')}"
@@ -117,8 +117,11 @@ def headline_note(settings: Sequence[SettingResult], scenarios: Sequence[Scenari
             f"Averaged over numbers of partners, it is clearly better in {calls[Call.BETTER] or 'none'} and clearly "
             f"worse in {calls[Call.WORSE] or 'none'} of {count_text(n_tested, 'pair')} of scenario and method. {note}"
         )
-    n_out = sum(setting.call is Call.NOT_TESTED for setting in settings)
-    return note + (f" Not tested: {count_text(n_out, 'setting')} with one seed or a missing arm." if n_out else "")
+    reasons = Counter(setting.untested for setting in settings if setting.untested)
+    if not reasons:
+        return note
+    said = "; ".join(f"{reason}: {n:,}" if len(reasons) > 1 else reason for reason, n in reasons.items())
+    return f"{note} Not tested: {count_text(reasons.total(), 'setting')} ({said})."
 
 
 def where_it_does_not_help(settings: Sequence[SettingResult], varying: Sequence[str]) -> tuple[str, ...]:
