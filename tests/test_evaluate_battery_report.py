@@ -104,7 +104,29 @@ def test_settings_that_were_not_tested_come_with_the_true_reason() -> None:
 def test_where_it_always_helps_that_is_said_too() -> None:
     helps = of(*(made_up_cell(made_up_key(), seed, three_arms(0.2 + seed / 1000)) for seed in range(3)))
     assert where_it_does_not_help(helps.settings, ()) == (
-        "In no setting is its mean error above that of the best alternative.",
+        "In no setting is its mean gain over the best alternative zero or below.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arm", "reason"),
+    [
+        (BatteryArm.ALONE, "the federated arm did not run under every seed"),
+        (BatteryArm.FEDERATED, "no alternative without pooling ran under every seed"),
+        (BatteryArm.BOOSTED, "the federated arm did not run under every seed"),
+        (BatteryArm.POOLED, "the federated arm did not run under every seed"),
+    ],
+)
+def test_where_nothing_was_compared_nothing_is_said_to_help(arm: BatteryArm, reason: str) -> None:
+    lonely = of(*(made_up_cell(made_up_key(), seed, {arm: 0.2 + seed / 100}) for seed in range(3)))
+    assert where_it_does_not_help(lonely.settings, ()) == (f"Nothing was compared: {reason}.",)
+    assert lonely.claims[0].sentence == f"Nothing was compared: {reason}."
+    helps = of(
+        *(made_up_cell(made_up_key(), seed, three_arms(0.2 + seed / 100)) for seed in range(3)),
+        made_up_cell(made_up_key("target"), 0, {arm: 0.2}),
+    )
+    assert where_it_does_not_help(helps.settings, ()) == (
+        "In none of 1 compared setting is its mean gain over the best alternative zero or below.",
     )
 
 

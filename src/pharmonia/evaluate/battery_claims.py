@@ -17,7 +17,13 @@ from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import CellKey
 from pharmonia.evaluate.battery_scenarios import balanced
 from pharmonia.evaluate.battery_stats import ALPHA, OverSeeds, SettingResult, holm_over_tests, over_seeds, t_test
-from pharmonia.evaluate.battery_wording import count_text, setting_name, share_text, varying_fields
+from pharmonia.evaluate.battery_wording import (
+    count_text,
+    nothing_compared,
+    setting_name,
+    share_text,
+    varying_fields,
+)
 from pharmonia.evaluate.gain import Undefined
 from pharmonia.evaluate.wording import percent
 
@@ -106,7 +112,7 @@ def judge_gain(settings: Sequence[SettingResult]) -> ClaimResult:
         rule="Supported if in some setting the mean gain is at least 15 % of the best alternative's test MSE and "
         "clearly above zero (Holm over all settings); not supported if every setting's 95 % interval ends below 15 %.",
         answer=answer,
-        sentence=_gain_sentence(effects, answer),
+        sentence=_gain_sentence(effects, answer) if effects else nothing_compared(settings),
         effects=tuple(effects),
     )
 
@@ -120,8 +126,6 @@ def _any_shown(effects: Sequence[Effect]) -> Answer:
 
 
 def _gain_sentence(effects: Sequence[Effect], answer: Answer) -> str:
-    if not effects:
-        return "No setting has both a federated model and an alternative without pooling."
     top = effects[0]
     largest = f"{share_text(top.size)} in {top.what}"
     match answer:

@@ -39,6 +39,7 @@ from pharmonia.evaluate.battery_wording import (
     count_text,
     fixed_text,
     headline_note,
+    nothing_compared,
     rows_sentence,
     setting_name,
     share_text,
@@ -164,7 +165,7 @@ def _gains(report: BatteryReport) -> str:
     methods = _methods(report)
     marks = scenario_marks(report.scenarios)
     if not marks:
-        return _part("gains", "No setting has both a federated model and an alternative without pooling.")
+        return _part("gains", nothing_compared(report.settings))
     said = "; ".join(f"{row} {method} {share_text(gain)}, {call.value}" for row, method, gain, call in marks)
     parts = []
     for index, block in enumerate(report.blocks()):

@@ -140,7 +140,19 @@ def where_it_does_not_help(settings: Sequence[SettingResult], varying: Sequence[
         names = "; ".join(f"{setting_name(s.key, varying)} {share_text(s.gain)}" for s in first)
         more = f"; and {len(leaning) - _SHOWN} more in the table below" if len(leaning) > _SHOWN else ""
         sentences.append(f"No better on average, though not clearly worse: {names}{more}.")
-    return tuple(sentences) or ("In no setting is its mean error above that of the best alternative.",)
+    n_compared = sum(not isinstance(s.gain, Undefined) for s in settings)
+    if n_compared == 0:
+        return (nothing_compared(settings),)
+    where = (
+        "In no setting" if n_compared == len(settings) else f"In none of {count_text(n_compared, 'compared setting')}"
+    )
+    return tuple(sentences) or (f"{where} is its mean gain over the best alternative zero or below.",)
+
+
+def nothing_compared(settings: Sequence[SettingResult]) -> str:
+    """Why there is no gain in any of these settings."""
+    reasons = dict.fromkeys(s.gain.reason for s in settings if isinstance(s.gain, Undefined))
+    return f"Nothing was compared: {'; '.join(reasons) or 'there is no setting'}."
 
 
 def baseline_sentences(settings: Sequence[SettingResult], varying: Sequence[str]) -> tuple[str, ...]:
