@@ -88,6 +88,14 @@ def test_a_battery_where_federating_hurts_says_so_first() -> None:
         assert "Clearly worse: iid, 4 partners, fedavg: gain −33 % (−34 to −33) against alone." in text  # noqa: RUF001
 
 
+def test_the_risk_of_a_false_call_is_said_for_each_family_that_is_corrected(report: BatteryReport, page: str) -> None:
+    for text in (render_battery_markdown(report), page):
+        assert (
+            "at a 5 % risk of one or more false calls within each of two families that are corrected separately "
+            "(Holm): settings, and means over numbers of partners; so up to 10 % over both." in text
+        )
+
+
 def test_settings_that_were_not_tested_come_with_the_true_reason() -> None:
     alike = [made_up_cell(made_up_key(), seed, three_arms(0.2)) for seed in range(3)]
     one = made_up_cell(made_up_key("target"), 0, three_arms(0.2))

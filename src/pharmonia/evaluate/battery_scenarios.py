@@ -32,7 +32,7 @@ class ScenarioResult:
 
     @property
     def call(self) -> Call:
-        """The verdict at a family-wise error of 5 %."""
+        """The verdict at a family-wise error of 5 % over scenarios and methods; settings are a family of their own."""
         return call_of(self.gain, self.p_adjusted)
 
 

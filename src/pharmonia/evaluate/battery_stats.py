@@ -167,7 +167,7 @@ class SettingResult:
 
     @property
     def call(self) -> Call:
-        """The verdict at a family-wise error of 5 %."""
+        """The verdict at a family-wise error of 5 % over settings; means over partners are a family of their own."""
         return call_of(self.gain, self.p_adjusted)
 
 

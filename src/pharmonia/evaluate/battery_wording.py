@@ -110,7 +110,8 @@ def headline_note(settings: Sequence[SettingResult], scenarios: Sequence[Scenari
     note = (
         "Best alternative: the lowest test MSE of what partners could do without pooling their data "
         f"({', '.join(arm.value for arm in ALTERNATIVES)}, as far as run), chosen anew under each seed. Clearly: "
-        "paired over seeds, at a 5 % risk of one or more false calls among all (Holm)."
+        "paired over seeds, at a 5 % risk of one or more false calls within each of two families that are corrected "
+        "separately (Holm): settings, and means over numbers of partners; so up to 10 % over both."
     )
     if n_tested:
         note = (
