@@ -1,103 +1,33 @@
 """Batteries: what a file may say, every run done once, resumable, and one at a time in a folder."""
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from interaction_cases import small_encoded
+from bench_cases import NOW, SMALL, Inline, battery_of, run, use_small_data
 from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError, StoreError
 from pharmonia.bench import arms
-from pharmonia.bench.arms import ArmJob, DistilledJob, Job, JobResult, StorePlace, run_id_of, share_out
-from pharmonia.bench.battery import Battery, read_battery
+from pharmonia.bench.arms import ArmJob, DistilledJob, run_id_of, share_out
+from pharmonia.bench.battery import read_battery
 from pharmonia.bench.battery_output import write_battery
-from pharmonia.bench.battery_run import check_cells, claim, require_same, run_battery, states
+from pharmonia.bench.battery_run import check_cells, claim, require_same, states
 from pharmonia.bench.battery_score import outcome
-from pharmonia.bench.pool import OnEvent
-from pharmonia.bench.progress import Progress
-from pharmonia.bench.training import run_job
-from pharmonia.bench.workplace import Workplace, default_place
+from pharmonia.bench.workplace import default_place
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.battery import BatteryArm
 from pharmonia.evaluate.battery_csv import CURVES_FILE, outcomes_from_csv
 from pharmonia.evaluate.outcome import Arm
 from pharmonia.run.arrayfile import read_arrays
-from pharmonia.run.cache import describe
-from pharmonia.run.datasets import load
-from pharmonia.run.records import Performance
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHIPPED = sorted((Path(arms.__file__).parent / "batteries").glob("*.toml"))
-SMALL = """
-name = "small"
-title = "Twelve compounds"
-seeds = 2
-public = "kiba-sample"
-
-[training]
-rounds = 2
-batch_size = 60
-
-[[block]]
-datasets = ["small"]
-scenarios = ["target"]
-partners = [3]
-methods = ["fedavg", "fedavg+private-head"]
-arms = ["alone", "ensemble", "ensemble-weighted", "distilled", "federated", "pooled", "additive", "target-only"]
-"""
 
 
 @pytest.fixture
 def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data set of 160 rows under the name `small`."""
-    encoded = small_encoded()
-    monkeypatch.setattr(arms, "load", lambda name: encoded if name == "small" else load(name))
-    monkeypatch.setattr("pharmonia.bench.battery_output.describe", lambda _: describe("kiba-sample"))
-    arms._loaded.cache_clear()
-    arms._share_out.cache_clear()
-
-
-def battery_of(folder: Path, text: str = SMALL) -> Battery:
-    path = folder / "battery.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return read_battery(path)
-
-
-class Inline:
-    """Does jobs in this process, and remembers which; may be interrupted."""
-
-    def __init__(self, interrupt_after: int | None = None) -> None:
-        self.done: list[Job] = []
-        self._interrupt_after = interrupt_after
-
-    def __call__(
-        self,
-        jobs: Sequence[Job],
-        place: StorePlace,
-        *,
-        now: datetime,
-        n_workers: int,
-        performance: Performance,
-        on_event: OnEvent,
-        on_result: Callable[[int, JobResult], None],
-    ) -> None:
-        for index, job in enumerate(jobs):
-            if len(self.done) == self._interrupt_after:
-                raise KeyboardInterrupt
-            on_result(index, run_job(job, place, performance, now, lambda _: None))
-            self.done.append(job)
-
-
-def run(battery: Battery, folder: Path, inline: Inline) -> list[Progress]:
-    seen: list[Progress] = []
-    workplace = Workplace(place=default_place(folder), n_workers=1)
-    run_battery(battery, workplace, now=NOW, run_jobs=inline, on_progress=seen.append)
-    return seen
+    use_small_data(monkeypatch)
 
 
 @pytest.mark.usefixtures("small_data")
@@ -112,7 +42,8 @@ def test_a_battery_runs_each_job_once_resumes_and_reports(tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="no cell of battery small is finished"):
         write_battery(battery, place, tmp_path, command="pharmonia bench run", now=NOW)
     second = Inline()
-    seen = run(battery, tmp_path, second)
+    failed, seen = run(battery, tmp_path, second)
+    assert failed == ()
     assert not set(map(run_id_of, first.done)) & set(map(run_id_of, second.done))
     per_seed = 3 + 1 + 2 + 1 + 1 + 1  # alone, distilled, two methods, pooled, additive, target-only
     assert len(first.done) + len(second.done) == 2 * per_seed
@@ -206,6 +137,7 @@ def test_the_batteries_that_come_along_can_be_read(path: Path) -> None:
         ('"distilled", ', '"distiled", ', "arms has distiled"),
         ("[[block]]", "[block]", "at least one"),
         ('["fedavg", "fedavg+private-head"]', '["fedavg", "fedavg"]', "one of them twice"),
+        ('"alone", ', '"alone", "alone", ', "arms has an entry twice"),
         ('name = "small"', 'nam = "small"', "the battery has nam"),
         ("batch_size = 60", 'optimiser = "adm"', "adm"),
         ("batch_size = 60", "learning_rate = 3", "learning_rate must be"),

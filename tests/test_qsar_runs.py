@@ -120,8 +120,8 @@ def test_secure_sums_predict_as_plain_ones(tmp_path: Path) -> None:
     plain = replace(SETTINGS, aggregation=Aggregation.PLAIN)
     other = run_job(job(QsarArm.FEDERATED, settings=plain), place(tmp_path), NEVER, NOW, ignore)
     np.testing.assert_allclose(secure.predicted, other.predicted, rtol=1e-2, atol=1e-3)
-    assert secure.model is not None
-    assert max(record.sum_error or 0.0 for record in secure.model.rounds) < 1e-4
+    assert secure.training is not None
+    assert max(record.sum_error or 0.0 for record in secure.training.rounds) < 1e-4
 
 
 class _KilledError(Exception):
@@ -149,11 +149,11 @@ def test_a_catalogue_gives_one_head_to_all_partners_of_a_task(tmp_path: Path) ->
     assert local.catalogue_classification
     assert local.batch_size == 3 * LOCAL.batch_size
     with_catalogue = run_job(job(QsarArm.FEDERATED, settings=settings), place(tmp_path), NEVER, NOW, ignore)
-    assert with_catalogue.model is not None
+    assert with_catalogue.training is not None
     without = run_job(job(QsarArm.FEDERATED), place(tmp_path), NEVER, NOW, ignore)
-    assert without.model is not None
+    assert without.training is not None
     n_tasks = len(local.catalogue_classification) + len(local.catalogue_regression)
-    assert with_catalogue.model.parameters.size > without.model.parameters.size + n_tasks
+    assert with_catalogue.training.n_params > without.training.n_params + n_tasks
 
 
 def test_runs_of_single_owners_serve_every_method() -> None:

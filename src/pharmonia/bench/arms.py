@@ -9,6 +9,7 @@ import numpy as np
 
 from pharmonia.base.arrays import Vector
 from pharmonia.base.canonical import Json, digest_json
+from pharmonia.bench.public import public_digest
 from pharmonia.bench.scenario import Scenario, share_rows
 from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.data.interactions import EncodedInteractions
@@ -17,12 +18,13 @@ from pharmonia.data.splits import Split, SplitKind, split_rows
 from pharmonia.evaluate.outcome import Arm
 from pharmonia.learn.settings import Method
 from pharmonia.run.datasets import load
-from pharmonia.run.records import TrainedModel
+from pharmonia.run.records import Training
 from pharmonia.run.store import RunStore
 
 PARTITION_STREAM, SPLIT_STREAM = 1, 2  # which random numbers of a seed are for what
 RUN_ID_DIGITS = 20
 PREDICTIONS_FILE = "predictions.safetensors"
+FAILED_FILE = "failed.txt"  # why a run cannot be made, in its folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +122,16 @@ class DistilledJob:
         """What people call it."""
         return "distilled"
 
+    @property
+    def teachers(self) -> tuple[ArmJob, ...]:
+        """The runs that it learns from."""
+        partners = range(self.settings.n_partners)
+        return tuple(ArmJob(settings=self.settings, seed=self.seed, arm=Arm.ALONE, partner=one) for one in partners)
+
     def to_json(self, data_digest: str) -> dict[str, Json]:
         """Plain values that determine this run."""
-        values: dict[str, Json] = {"data": data_digest, "arm": "distilled", "public": self.public}
+        public: Json = {"name": self.public, "compounds": public_digest(self.public)}
+        values: dict[str, Json] = {"data": data_digest, "arm": "distilled", "public": public}
         return self.settings.to_json(self.seed) | values
 
 
@@ -140,13 +149,26 @@ class JobResult:
 
     Args:
         job: The job.
-        model: The best round's model and all rounds; None where nothing was trained in rounds.
+        training: How its model came about, which the store keeps; None where nothing was trained in rounds.
         predicted: (n_test,) float64, of every test row.
     """
 
     job: Job
-    model: TrainedModel | None
+    training: Training | None
     predicted: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedJob:
+    """A job that its settings or data make impossible.
+
+    Args:
+        job: The job.
+        reason: For people.
+    """
+
+    job: Job
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -246,6 +246,8 @@ def _choices(kind: type[ChoiceT], table: Table, name: str, default: Sequence[Cho
     texts = _texts(table, name, default)
     if unknown := [text for text in texts if text not in set(kind)]:
         raise OptionError(f"{name} has {', '.join(unknown)}; it may have {', '.join(kind)}")
+    if len(set(texts)) != len(texts):
+        raise OptionError(f"{name} has an entry twice: {', '.join(texts)}")
     return tuple(kind(text) for text in texts)
 
 

@@ -9,7 +9,7 @@ from pharmonia import __version__
 from pharmonia.base.errors import StoreError
 from pharmonia.bench.arms import StorePlace, share_out
 from pharmonia.bench.battery import Battery
-from pharmonia.bench.battery_run import digest_of, states
+from pharmonia.bench.battery_run import CellState, digest_of, states
 from pharmonia.bench.battery_score import outcome
 from pharmonia.bench.machine import machine
 from pharmonia.evaluate.battery_csv import CURVES_FILE, RESULTS_FILE, curves_csv, results_csv
@@ -52,12 +52,13 @@ def write_battery(battery: Battery, place: StorePlace, folder: Path, *, command:
     found = states(battery, place)
     outcomes = [outcome(state.cell, place) for state in found if state.is_done]
     if not outcomes:
-        raise StoreError(f"no cell of battery {battery.name} is finished in {folder}; `pharmonia bench run` goes on")
+        why = next((reason for state in found for reason in state.failures), "`pharmonia bench run` goes on")
+        raise StoreError(f"no cell of battery {battery.name} is finished in {folder}: {why}")
     unfinished = tuple(
         Unfinished(
             key=state.cell.key,
             seed=state.cell.seed,
-            reason=f"{state.n_done} of {state.n_jobs} runs finished" if state.n_done else "not started",
+            reason=_reason(state),
         )
         for state in found
         if not state.is_done
@@ -73,6 +74,12 @@ def write_battery(battery: Battery, place: StorePlace, folder: Path, *, command:
     ):
         write_whole(path, content)
     return WrittenBattery(report=report, results=results, html=html)
+
+
+def _reason(state: CellState) -> str:
+    if state.failures:
+        return f"failed: {state.failures[0]}"
+    return f"{state.n_done} of {state.n_jobs} runs finished" if state.n_done else "not started"
 
 
 def _description(

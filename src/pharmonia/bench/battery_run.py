@@ -2,24 +2,44 @@
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from pharmonia import __version__
 from pharmonia.base.canonical import Json, canonical_json, digest_json
-from pharmonia.base.errors import DataFileError, InputError, PharmoniaError, StoreError
-from pharmonia.bench.arms import Job, JobResult, StorePlace, run_id_of, share_out
+from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError, StoreError
+from pharmonia.bench.arms import (
+    FAILED_FILE,
+    PREDICTIONS_FILE,
+    DistilledJob,
+    FailedJob,
+    Job,
+    JobResult,
+    SharedOut,
+    StorePlace,
+    run_id_of,
+    share_out,
+)
 from pharmonia.bench.battery import Battery, Cell
 from pharmonia.bench.pool import OnEvent
-from pharmonia.bench.progress import Progress, Tracker, sizes_of
-from pharmonia.bench.public import require_public
+from pharmonia.bench.progress import Progress, Shifted, Tracker, sizes_of
+from pharmonia.bench.public import lesson_compounds
+from pharmonia.bench.settings import ComparisonSettings
 from pharmonia.bench.workplace import Workplace
+from pharmonia.data.ownership import NOBODY
+from pharmonia.data.splits import Part
+from pharmonia.evaluate.battery import BatteryArm
+from pharmonia.learn.settings import Aggregation, Algorithm
 from pharmonia.run.files import write_whole
 from pharmonia.run.records import Performance
+from pharmonia.run.store import RunStore
+from pharmonia.secagg.roster import MAX_PARTNERS
 
 ABOUT_FILE, BATTERY_FILE, LOCK_FILE = "battery.json", "battery.toml", "battery.lock"
 
@@ -36,7 +56,7 @@ class RunJobs(Protocol):
         n_workers: int,
         performance: Performance,
         on_event: OnEvent,
-        on_result: Callable[[int, JobResult], None],
+        on_result: Callable[[int, JobResult | FailedJob], None],
     ) -> None:
         """Do the jobs; results arrive as they are done."""
         ...
@@ -50,11 +70,13 @@ class CellState:
         cell: The cell.
         n_jobs: Jobs that it needs.
         n_done: Of them, finished.
+        failures: Why others cannot be made, as far as they were tried.
     """
 
     cell: Cell
     n_jobs: int
     n_done: int
+    failures: tuple[str, ...]
 
     @property
     def is_done(self) -> bool:
@@ -63,20 +85,43 @@ class CellState:
 
 
 def check_cells(battery: Battery) -> None:
-    """Share out and split the data of every cell, before anything trains.
+    """Share out and split the data of every cell, and refuse what could not be trained, before anything trains.
 
     Raises:
         InputError: A cell cannot be had; the message names it.
     """
-    for public in sorted({cell.public for cell in battery.cells if cell.public}):
-        require_public(public)
     for cell in battery.cells:
         try:
-            share_out(cell.settings, cell.seed)
+            shared = share_out(cell.settings, cell.seed)
+            if BatteryArm.FEDERATED in cell.arms:
+                _require_trainable(cell.settings, shared)
+            if cell.public:
+                lesson_compounds(cell.public, shared.encoded.interactions, shared.split)
         except PharmoniaError as error:
             k = cell.key
             where = f"{k.dataset}, {k.scenario}, {k.protocol}, {k.n_partners} partners, seed {cell.seed}"
             raise InputError(f"battery {battery.name}, cell {where}: {error}") from error
+
+
+def _require_trainable(settings: ComparisonSettings, shared: SharedOut) -> None:
+    """Refuse what every federated run of these settings would refuse.
+
+    Raises:
+        OptionError: More partners than secure sums take, or FedSGD with a partner that has too few rows for its steps.
+    """
+    if settings.aggregation is Aggregation.SECURE and settings.n_partners > MAX_PARTNERS:
+        raise OptionError(f"secure sums take up to {MAX_PARTNERS} partners, got {settings.n_partners}")
+    if settings.method.algorithm is not Algorithm.FEDSGD:
+        return
+    owner = shared.partition.owner[shared.split.rows(Part.TRAIN)]
+    n_rows = np.bincount(owner[owner != NOBODY], minlength=settings.n_partners)
+    n_steps = -(-int(n_rows.sum()) // settings.local.batch_size)
+    least = int(n_rows.argmin())
+    if n_rows[least] < 2 * n_steps:
+        raise OptionError(
+            f"fedsgd takes 2 rows of every partner in each of its {n_steps} steps a round, and "
+            f"{shared.partition.names[least]} has {n_rows[least]}; use a larger batch size or fewer partners"
+        )
 
 
 @contextmanager
@@ -128,7 +173,13 @@ def require_same(folder: Path, battery: Battery) -> None:
 def digest_of(battery: Battery) -> str:
     """SHA-256 of everything that determines a battery's results."""
     cells: list[Json] = [
-        {"settings": cell.settings.to_json(cell.seed), "method": str(cell.settings.method), "arms": list(cell.arms)}
+        {
+            "settings": cell.settings.to_json(cell.seed),
+            "method": str(cell.settings.method),
+            "aggregation": cell.settings.aggregation,
+            "arms": list(cell.arms),
+            "public": cell.public,
+        }
         for cell in battery.cells
     ]
     return digest_json({"name": battery.name, "cells": cells})
@@ -141,21 +192,29 @@ def run_battery(
     now: datetime,
     run_jobs: RunJobs,
     on_progress: Callable[[Progress], None],
-) -> None:
-    """Do every job of a battery that the store does not have yet.
+) -> tuple[FailedJob, ...]:
+    """Do every job of a battery that the store does not have yet; those that are impossible keep nobody else waiting.
 
     Raises:
         EngineError: A worker died.
         KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
     first, second = battery.jobs()
-    finished = workplace.place.open().finished()
+    done = _done(workplace.place.open(), [*first, *second])
+    failed: list[FailedJob] = []
     tracker = Tracker(sizes_of([*first, *second]), on_progress)
+    for index, job in enumerate([*first, *second]):
+        if job in done:
+            tracker.finished(index)
     for offset, jobs in ((0, first), (len(first), second)):
-        done = [index for index, job in enumerate(jobs) if run_id_of(job) in finished]
-        for index in done:
-            tracker.finished(offset + index)
-        places = [offset + index for index in range(len(jobs)) if index not in set(done)]
+        places = [offset + index for index, job in enumerate(jobs) if job not in done and _is_taught(job, failed)]
+        shifted = tracker.at(places)
+
+        def note(index: int, result: JobResult | FailedJob, shifted: Shifted = shifted) -> None:
+            if isinstance(result, FailedJob):
+                failed.append(result)
+            shifted.finished(index)
+
         if places:
             run_jobs(
                 [jobs[index - offset] for index in places],
@@ -163,16 +222,40 @@ def run_battery(
                 now=now,
                 n_workers=min(workplace.n_workers, len(places)),
                 performance=workplace.performance,
-                on_event=tracker.at(places).round_done,
-                on_result=tracker.at(places).result,
+                on_event=shifted.round_done,
+                on_result=note,
             )
+    return tuple(failed)
+
+
+def _is_taught(job: Job, failed: Sequence[FailedJob]) -> bool:
+    """Whether what a job needs is there."""
+    return not (isinstance(job, DistilledJob) and {one.job for one in failed} & set(job.teachers))
+
+
+def _done(store: RunStore, jobs: Iterable[Job]) -> set[Job]:
+    """The jobs that can be evaluated: a run that was killed between its end and its predictions is not among them."""
+    finished = store.finished()
+    ids = {job: run_id_of(job) for job in jobs}
+    return {job for job, one in ids.items() if one in finished and (store.folder(one) / PREDICTIONS_FILE).exists()}
 
 
 def states(battery: Battery, place: StorePlace) -> list[CellState]:
     """How far each cell is, in the battery's order."""
-    finished = place.open().finished()
-    found = []
-    for cell in battery.cells:
-        ids = {run_id_of(job) for job in cell.jobs().values()}
-        found.append(CellState(cell=cell, n_jobs=len(ids), n_done=len(ids & finished)))
-    return found
+    store = place.open()
+    jobs_of = [set(cell.jobs().values()) for cell in battery.cells]
+    done = _done(store, set().union(*jobs_of))
+    return [
+        CellState(
+            cell=cell,
+            n_jobs=len(jobs),
+            n_done=len(jobs & done),
+            failures=tuple(sorted(_failures(store, jobs - done))),
+        )
+        for cell, jobs in zip(battery.cells, jobs_of, strict=True)
+    ]
+
+
+def _failures(store: RunStore, jobs: Iterable[Job]) -> set[str]:
+    files = [store.folder(run_id_of(job)) / FAILED_FILE for job in jobs]
+    return {file.read_text(encoding="utf-8") for file in files if file.exists()}

@@ -25,7 +25,7 @@ from pharmonia.evaluate.outcome import Arm, Cost, Curve, Holding, Holdings, RunD
 from pharmonia.evaluate.report import Report, build_report
 from pharmonia.nn.choices import Model
 from pharmonia.run.cache import describe
-from pharmonia.run.records import TrainedModel
+from pharmonia.run.records import Training
 
 MODEL_NAMES = {
     Model.GIN: "GraphDTA GIN",
@@ -65,10 +65,10 @@ def compare(
     results = results_of(jobs, work, sizes_of(jobs), n_workers=workplace.n_workers, on_progress=on_progress)
     outcomes = [_outcome(settings, seed, results) for seed in settings.seeds]
     pooled = next(job for job in jobs if job.arm is Arm.POOLED)
-    n_params = _model(results[pooled]).parameters.size
+    n_params = _training(results[pooled]).n_params
     description = _describe(settings, n_params=n_params, command=command, now=now)
     if mandate is not None:
-        warrant = warrant_of(mandate, settings, _model(results[federated_job(settings)]))
+        warrant = warrant_of(mandate, settings, _training(results[federated_job(settings)]))
         description = replace(description, agreement=warrant.agreement, plan=warrant.plan, ledger=warrant.ledger)
     return build_report(outcomes, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
 
@@ -143,30 +143,30 @@ def _holdings(shared: SharedOut) -> Holdings:
     )
 
 
-def _model(result: JobResult) -> TrainedModel:
-    if result.model is None or result.model.selection.best_round is None:
+def _training(result: JobResult) -> Training:
+    if result.training is None or result.training.selection.best_round is None:
         raise StoreError(f"the {result.job.title} run of seed {result.job.seed} kept no model; delete it and run again")
-    return result.model
+    return result.training
 
 
 def _curve(arm: Arm, result: JobResult, partner: str | None = None) -> Curve:
-    model = _model(result)
+    training = _training(result)
     return Curve(
         arm=arm,
         partner=partner,
-        valid_mse=np.array([record.valid_error for record in model.rounds]),
-        best_round=cast(int, model.selection.best_round),
+        valid_mse=np.array([record.valid_error for record in training.rounds]),
+        best_round=cast(int, training.selection.best_round),
     )
 
 
 def _cost(arm: Arm, results: list[JobResult]) -> Cost:
     """What an arm took over all its runs; alone and pooled send no frame from one organisation to another."""
-    models = [_model(result) for result in results]
-    rounds = [record for model in models for record in model.rounds]
+    trainings = [_training(result) for result in results]
+    rounds = [record for training in trainings for record in training.rounds]
     crosses = arm is Arm.FEDERATED
     return Cost(
         arm=arm,
-        n_rounds=max(len(model.rounds) for model in models),
+        n_rounds=max(len(training.rounds) for training in trainings),
         wall_s=sum(record.wall_s for record in rounds),
         cpu_s=sum(record.cpu_s for record in rounds),
         bytes_to_partners=sum(record.bytes_to_partners for record in rounds) if crosses else 0,

@@ -14,7 +14,7 @@ from pharmonia.governance.terms import ResourceKind
 from pharmonia.governance.verify_report import figures_of
 from pharmonia.run.files import write_whole
 from pharmonia.run.mandate import Mandate
-from pharmonia.run.records import TrainedModel
+from pharmonia.run.records import Training
 
 MODEL_FILE = "model.safetensors"
 
@@ -39,8 +39,8 @@ def federated_job(settings: ComparisonSettings) -> ArmJob:
     return ArmJob(settings=settings, seed=settings.seeds[0], arm=Arm.FEDERATED, partner=None)
 
 
-def warrant_of(mandate: Mandate, settings: ComparisonSettings, model: TrainedModel) -> Warrant:
-    """What the report names, once every round of the model is found on the ledger.
+def warrant_of(mandate: Mandate, settings: ComparisonSettings, training: Training) -> Warrant:
+    """What the report names, once every round of the training is found on the ledger.
 
     Raises:
         StoreError: A round was run without the plan.
@@ -48,7 +48,7 @@ def warrant_of(mandate: Mandate, settings: ComparisonSettings, model: TrainedMod
     """
     shared = share_out(settings, settings.seeds[0])
     with charter_of(mandate, settings, shared, clock) as charter:
-        charter.chronicle.require_recorded([record.aggregate_digest for record in model.rounds])
+        charter.chronicle.require_recorded([record.aggregate_digest for record in training.rounds])
         ledger = charter.chronicle.root_after_training()
         return Warrant(agreement=charter.agreement.digest, plan=charter.plan.digest, ledger=ledger)
 

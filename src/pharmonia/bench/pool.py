@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,10 +17,11 @@ from multiprocessing.synchronize import Event
 from typing import TypeVar
 
 from pharmonia.base.errors import EngineError
-from pharmonia.bench.arms import Job, JobResult, StorePlace
+from pharmonia.bench.arms import FailedJob, Job, JobResult, StorePlace
 from pharmonia.run.records import Performance, RoundRecord
 
 _POLL_S = 0.2
+_AHEAD = 4  # jobs handed out per worker; all of a large battery at once would be slow to watch
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
@@ -51,10 +53,10 @@ def run_jobs(
     n_workers: int,
     performance: Performance,
     on_event: OnEvent,
-    on_result: Callable[[int, JobResult], None],
+    on_result: Callable[[int, JobResult | FailedJob], None],
 ) -> None:
-    """Run the jobs of a comparison or battery, the first in the sequence first; as `side_by_side`."""
-    work = partial(do_job, place=place, performance=performance, now=now)
+    """Run the jobs of a battery, the first in the sequence first; as `side_by_side`."""
+    work = partial(_attempt, place=place, performance=performance, now=now)
     side_by_side(jobs, work, n_workers=n_workers, on_event=on_event, on_result=on_result)
 
 
@@ -65,6 +67,14 @@ def do_job(
     from pharmonia.bench.training import run_job  # noqa: PLC0415 - PyTorch is for workers only
 
     return run_job(job, place, performance, now, on_round)
+
+
+def _attempt(
+    job: Job, on_round: Callable[[RoundRecord], None], *, place: StorePlace, performance: Performance, now: datetime
+) -> JobResult | FailedJob:
+    from pharmonia.bench.training import attempt_job  # noqa: PLC0415 - PyTorch is for workers only
+
+    return attempt_job(job, place, performance, now, on_round)
 
 
 def side_by_side(
@@ -92,9 +102,12 @@ def side_by_side(
     events: Queue[RoundDone] = context.Queue()
     stop = context.Event()
     with ProcessPoolExecutor(n_workers, context, _start_worker, (events, stop)) as executor:
-        pending = {executor.submit(_work, index, job, work): index for index, job in enumerate(jobs)}
+        waiting, pending = deque(enumerate(jobs)), dict[Future[ResultT], int]()
         try:
-            while pending:
+            while waiting or pending:
+                while waiting and len(pending) < _AHEAD * n_workers:
+                    index, job = waiting.popleft()
+                    pending[executor.submit(_work, index, job, work)] = index
                 done, _ = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 _drain(events, on_event)
                 for future in done:

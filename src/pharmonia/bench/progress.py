@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pharmonia.bench.arms import ArmJob, Job, JobResult, share_out
+from pharmonia.bench.arms import ArmJob, Job, share_out
 from pharmonia.bench.pool import RoundDone, side_by_side
 from pharmonia.data.splits import Part
 from pharmonia.run.records import RoundRecord
@@ -49,12 +49,13 @@ class Tracker:
     def __init__(self, sizes: Sequence[RunSize], on_progress: Callable[[Progress], None]) -> None:
         self._sizes, self._on_progress = sizes, on_progress
         self._done = [0] * len(sizes)
+        self._rows_done = 0
         self._total = sum(size.rows * size.rounds for size in sizes)
 
     def round_done(self, event: RoundDone) -> None:
         """Note a finished round."""
-        self._done[event.job] = max(self._done[event.job], event.record.round_index + 1)
         record = event.record
+        self._reach(event.job, record.round_index + 1)
         self._report(event.job, f"round {record.round_index + 1}, validation error {record.valid_error:.3f}")
 
     def at(self, places: Sequence[int]) -> "Shifted":
@@ -63,12 +64,17 @@ class Tracker:
 
     def finished(self, index: int) -> None:
         """Note a finished job."""
-        self._done[index] = self._sizes[index].rounds
+        self._reach(index, self._sizes[index].rounds)
         self._report(index, "done")
 
+    def _reach(self, index: int, rounds: int) -> None:
+        further = max(0, rounds - self._done[index])
+        self._done[index] += further
+        self._rows_done += further * self._sizes[index].rows
+
     def _report(self, index: int, state: str) -> None:
-        done = sum(size.rows * rounds for size, rounds in zip(self._sizes, self._done, strict=True))
-        self._on_progress(Progress(done=done, total=self._total, what=f"{self._sizes[index].title}: {state}"))
+        what = f"{self._sizes[index].title}: {state}"
+        self._on_progress(Progress(done=self._rows_done, total=self._total, what=what))
 
 
 def sizes_of(jobs: Sequence[Job]) -> list[RunSize]:
@@ -128,6 +134,6 @@ class Shifted:
         """Note a finished round."""
         self._tracker.round_done(replace(event, job=self._places[event.job]))
 
-    def result(self, index: int, _: JobResult) -> None:
+    def finished(self, index: int) -> None:
         """Note a finished job."""
         self._tracker.finished(self._places[index])

@@ -1,40 +1,47 @@
 """Pairs that anybody may have: compounds of a public data set with the targets of another."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from pharmonia.base.errors import InputError, OptionError
+from pharmonia.base.canonical import digest_json
+from pharmonia.base.errors import OptionError
 from pharmonia.chem.graphs import build_graphs
 from pharmonia.chem.proteins import tokenise
+from pharmonia.chem.scaffolds import murcko_scaffold
 from pharmonia.data.catalogue import Kind
 from pharmonia.data.interactions import EncodedInteractions, Interactions, Pairs
+from pharmonia.data.splits import Part, Split, SplitKind
 from pharmonia.run.cache import read_manifest
 from pharmonia.run.datasets import load, load_assays
 
 
 def public_interactions(
-    public: str, interactions: Interactions, n_pairs: int, rng: np.random.Generator
+    public: str, interactions: Interactions, split: Split, rng: np.random.Generator
 ) -> EncodedInteractions:
-    """Random pairs of public compounds, none of them in the data set, with the data set's targets; values are 0.
+    """Random pairs of public compounds with the targets that are trained on; values are 0.
+
+    No compound of the data set is among them, and with the split cold-scaffold none that has a tested compound's
+    scaffold: what is held out from training is held out from lessons too.
 
     Args:
         public: A data set or assay table of the catalogue.
         interactions: Whose targets are paired.
-        n_pairs: How many; fewer if there are fewer.
+        split: Of them; there are as many pairs as training rows, fewer if there are fewer.
         rng: Draws them.
 
     Raises:
         UnknownNameError: The public data set is not there.
-        OptionError: All its compounds are in the data set.
+        OptionError: All its compounds are in the data set, or held out.
     """
-    known = set(interactions.smiles)
-    smiles = tuple(one for one in dict.fromkeys(_smiles(public)) if one not in known)
-    if not smiles:
-        raise OptionError(f"every compound of {public} is in {interactions.name}; choose another public data set")
-    n_all = len(smiles) * interactions.n_targets
-    chosen = np.sort(rng.choice(n_all, size=min(n_pairs, n_all), replace=False))
+    smiles = lesson_compounds(public, interactions, split)
+    train = split.rows(Part.TRAIN)
+    targets = np.unique(interactions.pairs.target[train])
+    n_all = len(smiles) * targets.size
+    chosen = np.sort(rng.choice(n_all, size=min(train.size, n_all), replace=False))
     pairs = Pairs(
-        compound=(chosen // interactions.n_targets).astype(np.int32),
-        target=(chosen % interactions.n_targets).astype(np.int32),
+        compound=(chosen // targets.size).astype(np.int32),
+        target=targets[chosen % targets.size],
         value=np.zeros(chosen.size, dtype=np.float32),
     )
     lessons = Interactions(
@@ -54,18 +61,38 @@ def public_interactions(
     )
 
 
+def lesson_compounds(public: str, interactions: Interactions, split: Split) -> tuple[str, ...]:
+    """SMILES of the public compounds that lessons may be about.
+
+    Raises:
+        UnknownNameError: The public data set is not there.
+        OptionError: There are none.
+    """
+    known = set(interactions.smiles)
+    smiles = tuple(one for one in dict.fromkeys(_smiles(public)) if one not in known)
+    if split.kind is SplitKind.COLD_SCAFFOLD:
+        tested = np.unique(interactions.pairs.compound[split.rows(Part.TEST)])
+        held_out = {murcko_scaffold(interactions.smiles[index]) for index in tested} - {""}
+        smiles = tuple(one for one in smiles if murcko_scaffold(one) not in held_out)
+    if not smiles:
+        raise OptionError(
+            f"every compound of {public} is in {interactions.name}, or held out by the split {split.kind}; choose "
+            "another public data set"
+        )
+    return smiles
+
+
+@lru_cache(maxsize=4)
+def public_digest(public: str) -> str:
+    """SHA-256 of the compounds of a public data set, in their order.
+
+    Raises:
+        UnknownNameError: It is not there; the message names the command that fetches it.
+    """
+    return digest_json(list(_smiles(public)))
+
+
 def _smiles(public: str) -> tuple[str, ...]:
     if read_manifest(public).kind is Kind.ASSAYS:
         return load_assays(public).smiles
     return load(public).interactions.smiles
-
-
-def require_public(public: str) -> None:
-    """Refuse a public data set that is not there, before anything trains.
-
-    Raises:
-        UnknownNameError: It is not there; the message names the command that fetches it.
-        InputError: Its file cannot be read.
-    """
-    if not _smiles(public):
-        raise InputError(f"the data set {public} holds no compounds")

@@ -33,7 +33,7 @@ from pharmonia.data.tasks import Labels, TaskKind
 from pharmonia.evaluate.qsar import QsarArm
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Method
-from pharmonia.run.records import TrainedModel
+from pharmonia.run.records import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +80,12 @@ class QsarResult:
 
     Args:
         job: The job.
-        model: The best round's model and all rounds; None where nothing was trained in rounds.
+        training: How its model came about, which the store keeps; None where nothing was trained in rounds.
         predicted: (n_evaluated,) float32, of `SharedTasks.evaluated`; NaN where the job has no model of the task.
     """
 
     job: QsarJob
-    model: TrainedModel | None
+    training: Training | None
     predicted: npt.NDArray[np.float32]
 
 

@@ -249,12 +249,12 @@ def _leaks(settings: QsarSettings, seed: int) -> str:
 
 
 def _cost(arm: QsarArm, results: list[QsarResult]) -> ArmCost:
-    models = [result.model for result in results if result.model is not None]
-    rounds = [record for model in models for record in model.rounds]
+    trainings = [result.training for result in results if result.training is not None]
+    rounds = [record for training in trainings for record in training.rounds]
     crosses = arm is QsarArm.FEDERATED
     return ArmCost(
         arm=arm,
-        n_rounds=max(len(model.rounds) for model in models),
+        n_rounds=max(len(training.rounds) for training in trainings),
         cpu_s=sum(record.cpu_s for record in rounds),
         bytes_sent=sum(r.bytes_to_partners + r.bytes_from_partners for r in rounds) if crosses else 0,
         n_clipped=sum(record.n_clipped for record in rounds),

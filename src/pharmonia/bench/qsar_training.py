@@ -50,7 +50,7 @@ def run_job(
     if job.arm is QsarArm.BOOSTED:
         predicted = _once(folder, lambda: _boosted(job, shared))
         store.finish_without_model(run_id)
-        return QsarResult(job=job, model=None, predicted=predicted)
+        return QsarResult(job=job, training=None, predicted=predicted)
     owners = _owners(job, shared)
     settings = _settings(job, owners)
     model = store.model(run_id) if status is RunStatus.FINISHED else None
@@ -59,7 +59,7 @@ def run_job(
     predicted = _once(folder, lambda: _predict(job, owners, settings, shared, model, folder))
     if job.arm is QsarArm.FEDERATED:
         hand_over(job, owners, settings, shared, model, folder)
-    return QsarResult(job=job, model=model, predicted=predicted)
+    return QsarResult(job=job, training=model.training, predicted=predicted)
 
 
 def _once(folder: Path, predict_all: Callable[[], Predicted]) -> Predicted:
@@ -106,8 +106,11 @@ def _train(
     simulation = simulate(learners, aggregation, folder)
     sum_error = simulation.sum_error if is_federated else None
     coordinator = Coordinator(plan, simulation.sums, store, run_id, performance, sum_error)
-    model = coordinator.train(on_round)
-    write_private(folder, {name: party.best_private_part for name, party in simulation.parties.items()})
+
+    def keep(_: TrainedModel) -> None:
+        write_private(folder, {name: party.best_private_part for name, party in simulation.parties.items()})
+
+    model = coordinator.train(on_round, keep)
     for home in folder.glob("party-*"):
         shutil.rmtree(home)  # the partners' states serve a resume, and the run is finished
     return model

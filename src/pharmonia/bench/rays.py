@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pharmonia.bench.arms import Job, JobResult, StorePlace
+from pharmonia.bench.arms import FailedJob, Job, JobResult, StorePlace
 from pharmonia.bench.pool import OnEvent
 from pharmonia.engines.ray import for_each
 from pharmonia.run.records import Performance
@@ -26,7 +26,7 @@ def run_jobs_on_ray(
     n_workers: int,
     performance: Performance,
     on_event: OnEvent,  # noqa: ARG001 - rounds stay on their node; progress is by finished jobs
-    on_result: Callable[[int, JobResult], None],
+    on_result: Callable[[int, JobResult | FailedJob], None],
 ) -> None:
     """Do the jobs, the first first; results arrive as they are done.
 
@@ -38,9 +38,9 @@ def run_jobs_on_ray(
     for_each(_work, errands, n_at_once=n_workers, on_result=on_result)
 
 
-def _work(errand: _Errand) -> JobResult:
-    from pharmonia.bench.training import run_job  # noqa: PLC0415 - PyTorch is for workers only
+def _work(errand: _Errand) -> JobResult | FailedJob:
+    from pharmonia.bench.training import attempt_job  # noqa: PLC0415 - PyTorch is for workers only
     from pharmonia.learn.network import use_one_thread  # noqa: PLC0415
 
     use_one_thread()
-    return run_job(errand.job, errand.place, errand.performance, errand.now, lambda _: None)
+    return attempt_job(errand.job, errand.place, errand.performance, errand.now, lambda _: None)

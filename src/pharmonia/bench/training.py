@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from pharmonia.base.arrays import Vector
+from pharmonia.base.errors import MetricError, OptionError, PartitionError, UpdateError
 from pharmonia.bench.arms import (
+    FAILED_FILE,
     PREDICTIONS_FILE,
     ArmJob,
     Baseline,
     BaselineJob,
     DistilledJob,
+    FailedJob,
     Job,
     JobResult,
     SharedOut,
@@ -33,6 +36,7 @@ from pharmonia.learn.network import predict
 from pharmonia.learn.settings import Method, Private
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.coordinator import Coordinator
+from pharmonia.run.files import write_whole
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStatus, RunStore
 
@@ -54,7 +58,7 @@ def run_job(
     if isinstance(job, BaselineJob):
         predicted = _once(folder, lambda: _fit(job, shared))
         store.finish_without_model(run_id)
-        return JobResult(job=job, model=None, predicted=predicted)
+        return JobResult(job=job, training=None, predicted=predicted)
     if status is RunStatus.FINISHED:
         model = store.model(run_id)
     elif isinstance(job, ArmJob) and job.arm is Arm.FEDERATED:
@@ -63,7 +67,21 @@ def run_job(
         model = _train(job, _datasets(job, shared), store, run_id, performance, on_round)
     else:
         model = _train(job, [(0, _taught(job, shared, store))], store, run_id, performance, on_round)
-    return JobResult(job=job, model=model, predicted=_once(folder, lambda: _predict(job, shared, model, folder)))
+    predicted = _once(folder, lambda: _predict(job, shared, model, folder))
+    return JobResult(job=job, training=model.training, predicted=predicted)
+
+
+def attempt_job(
+    job: Job, place: StorePlace, performance: Performance, now: datetime, on_round: Callable[[RoundRecord], None]
+) -> JobResult | FailedJob:
+    """What `run_job` brings, or, where settings or data make the job impossible, why; its folder keeps the reason."""
+    failed = place.folder / run_id_of(job) / FAILED_FILE
+    failed.unlink(missing_ok=True)
+    try:
+        return run_job(job, place, performance, now, on_round)
+    except (OptionError, PartitionError, UpdateError, MetricError) as error:
+        write_whole(failed, str(error).encode())
+        return FailedJob(job=job, reason=str(error))
 
 
 def _once(folder: Path, predict_all: Callable[[], Vector]) -> Vector:
@@ -123,9 +141,12 @@ def _train(
     sum_error = simulation.sum_error if is_federated else None
     on_aggregate = None if charter is None else charter.chronicle.aggregated
     coordinator = Coordinator(plan, simulation.sums, store, run_id, performance, sum_error, on_aggregate)
-    model = coordinator.train(on_round)
-    private = {name: party.best_private_part for name, party in simulation.parties.items()}
-    write_arrays(folder / PRIVATE_FILE, private, {})
+
+    def keep(_: TrainedModel) -> None:
+        private = {name: party.best_private_part for name, party in simulation.parties.items()}
+        write_arrays(folder / PRIVATE_FILE, private, {})
+
+    model = coordinator.train(on_round, keep)
     for home in folder.glob("party-*"):
         shutil.rmtree(home)  # the partners' states serve a resume, and the run is finished
     return model
@@ -172,21 +193,20 @@ def _predict(job: ArmJob | DistilledJob, shared: SharedOut, model: TrainedModel,
 
 
 def _taught(job: DistilledJob, shared: SharedOut, store: RunStore) -> PartnerDataset:
-    """Pairs of public compounds and the data set's targets, with the ensemble's predictions as their values.
+    """Pairs of public compounds and the targets trained on, with the ensemble's predictions as their values.
 
     As many pairs as the partners have training rows, at random; a tenth of them to validate on. Hinton et al. 2015
     (arXiv:1503.02531), with a mean of several teachers.
     """
     rng = np.random.default_rng([job.seed, PUBLIC_STREAM])
-    public = public_interactions(job.public, shared.encoded.interactions, shared.split.rows(Part.TRAIN).size, rng)
+    public = public_interactions(job.public, shared.encoded.interactions, shared.split, rng)
     settings = job.settings
-    teachers = []
-    for partner in range(settings.n_partners):
-        teacher = ArmJob(settings=settings, seed=job.seed, arm=Arm.ALONE, partner=partner)
+    taught_by = []
+    for teacher in job.teachers:
         parameters = store.model(run_id_of(teacher)).parameters
         pairs = public.interactions.pairs
-        teachers.append(predict(settings.local, Method(), parameters, np.empty(0), public, pairs))
-    taught = replace(public.interactions.pairs, value=np.mean(teachers, axis=0).astype(np.float32))
+        taught_by.append(predict(settings.local, Method(), parameters, np.empty(0), public, pairs))
+    taught = replace(public.interactions.pairs, value=np.mean(taught_by, axis=0).astype(np.float32))
     lesson = replace(public, interactions=replace(public.interactions, pairs=taught))
     rows = rng.permutation(len(taught))
     n_valid = max(1, rows.size // 10)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pharmonia.base.errors import InterruptedRunError, UnknownNameError
+from pharmonia.base.errors import InputError, InterruptedRunError, UnknownNameError
 from pharmonia.cli.progress import command_line, progress_bar
 
 if TYPE_CHECKING:
@@ -89,11 +89,16 @@ def run(
             carry = run_jobs_on_ray
         try:
             with progress_bar("Battery") as on_progress:
-                run_battery(found, workplace, now=datetime.now(UTC), run_jobs=carry, on_progress=on_progress)
+                failed = run_battery(found, workplace, now=datetime.now(UTC), run_jobs=carry, on_progress=on_progress)
         except KeyboardInterrupt as interrupt:
             raise InterruptedRunError("interrupted; finished runs are kept, the same command resumes") from interrupt
         written = write_battery(found, place, out, command=command_line(), now=datetime.now(UTC))
     typer.echo(f"Report: {written.html}\nResults: {written.results}")
+    if failed:
+        raise InputError(
+            f"{len(failed)} runs cannot be made, and the report names their cells; the first, {failed[0].job.title} of "
+            f"seed {failed[0].job.seed}: {failed[0].reason}"
+        )
 
 
 @app.command()

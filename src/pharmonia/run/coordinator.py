@@ -82,8 +82,13 @@ class Coordinator:
         self._trained = self._model.layout.trained_mask
         self._sum_layout = sum_layout(sum_tensors(self._model.layout, plan.method))
 
-    def train(self, on_round: OnRound) -> TrainedModel:
-        """Run rounds until patience or the schedule ends them; resume where a killed run was saved."""
+    def train(self, on_round: OnRound, keep: Callable[[TrainedModel], None] | None = None) -> TrainedModel:
+        """Run rounds until patience or the schedule ends them; resume where a killed run was saved.
+
+        Args:
+            on_round: Told each round as it is validated.
+            keep: Puts away what belongs to the model, before the run is marked finished.
+        """
         traffic = self._sums.start()
         state = self._resume() or self._start()
         while not self._is_over(state):
@@ -96,6 +101,8 @@ class Coordinator:
         model = TrainedModel(
             parameters=state.best_parameters, selection=state.selection, rounds=self._store.rounds(self._run_id)
         )
+        if keep is not None:
+            keep(model)
         self._store.finish(self._run_id, model)
         checkpoint_file(self._store, self._run_id).unlink(missing_ok=True)
         return model

@@ -86,3 +86,23 @@ class TrainedModel:
     parameters: Vector
     selection: Selection
     rounds: tuple[RoundRecord, ...]
+
+    @property
+    def training(self) -> "Training":
+        """How it came about, without its parameters."""
+        return Training(n_params=self.parameters.size, selection=self.selection, rounds=self.rounds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How a model came about.
+
+    Args:
+        n_params: Its parameters.
+        selection: The best round and its validation error.
+        rounds: Every round, in order.
+    """
+
+    n_params: int
+    selection: Selection
+    rounds: tuple[RoundRecord, ...]
