@@ -14,7 +14,7 @@ from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
 from pharmonia.evaluate.battery_claims import Answer, Finding, judge_claims, judge_gain, judge_growth
 from pharmonia.evaluate.battery_claims import judge_ownership as ownership
-from pharmonia.evaluate.battery_report import rank_methods
+from pharmonia.evaluate.battery_ranks import rank_methods
 from pharmonia.evaluate.battery_scenarios import balanced, gains_by_scenario, needed_signal
 from pharmonia.evaluate.battery_stats import (
     Call,

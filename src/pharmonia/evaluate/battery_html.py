@@ -43,6 +43,7 @@ from pharmonia.evaluate.battery_wording import (
     rows_sentence,
     setting_name,
     share_text,
+    unlike_alternatives,
     varying_fields,
     where_it_does_not_help,
 )
@@ -185,7 +186,8 @@ def _gains(report: BatteryReport) -> str:
         )
     return _part(
         "gains",
-        "Right of zero, federating beats the best that partners could do without pooling.",
+        f"Right of zero, federating beats the best that partners could do without pooling. "
+        f"{unlike_alternatives(report.settings)}".strip(),
         *parts,
         details("As a table", table(scenario_table(report), "Gain: share of the best alternative's test MSE.")),
     )

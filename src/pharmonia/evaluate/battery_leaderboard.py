@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pharmonia.evaluate.battery import BatteryArm
+from pharmonia.evaluate.battery_ranks import rank_note
 from pharmonia.evaluate.battery_report import BatteryReport
 from pharmonia.evaluate.battery_stats import SettingResult
 from pharmonia.evaluate.battery_style import CALL_LOOK
 from pharmonia.evaluate.battery_tables import mse_unit, rank_table, way_text
 from pharmonia.evaluate.battery_wording import (
+    alternatives_text,
     fixed_text,
     index_text,
     mse_text,
     p_text,
     seeds_text,
     share_text,
+    unlike_alternatives,
     varying_fields,
 )
 from pharmonia.evaluate.gain import Undefined
@@ -46,11 +49,12 @@ def leaderboard(report: BatteryReport) -> str:
     ranks = table(
         rank_table(report),
         "Rank by mean federated test MSE, 1 is best, over the settings that every method finished under the same "
-        "seeds; clear calls after Holm's correction over all settings.",
+        f"seeds; clear calls after Holm's correction over all settings. {rank_note(report.settings)}",
     )
     n = len(report.settings)
     unit, seeds = mse_unit(report, report.settings), seeds_text(len(report.seeds))
-    caption = f"{fixed_text(report.keys)}. MSE in {unit}, means over {seeds}.".lstrip(". ")
+    unlike = unlike_alternatives(report.settings)
+    caption = f"{fixed_text(report.keys)}. MSE in {unit}, means over {seeds}. {unlike}".strip(". ") + "."
     tools = (
         '<div class="tools"><label for="board-filter">Show settings with the words</label>'
         '<input id="board-filter" type="search" data-filter="board-table" placeholder="target fedavg">'
@@ -70,14 +74,17 @@ def leaderboard(report: BatteryReport) -> str:
 
 
 def _columns(report: BatteryReport) -> list[_Column]:
-    settings = sorted(report.settings, key=lambda s: -_gain(s))
+    unlike = bool(unlike_alternatives(report.settings))  # then a ranking by gain would mislead: reading order instead
+    settings = list(report.settings) if unlike else sorted(report.settings, key=lambda s: -_gain(s))
     words = ["scenario", "method", *varying_fields(report.keys)]
     titles = {"dataset": "data set"}
     columns = [_words(titles.get(name, name), [getattr(s.key, name) for s in settings]) for name in words]
     columns.insert(1, _numbers("partners", [(str(s.key.n_partners), s.key.n_partners) for s in settings]))
     if len({len(s.seeds) for s in settings}) > 1:
         columns.append(_numbers("seeds", [(str(len(s.seeds)), len(s.seeds)) for s in settings]))
-    columns.append(_numbers("gain", [_gain_cell(s) for s in settings], high_first=True, is_sorted=True))
+    columns.append(_numbers("gain", [_gain_cell(s) for s in settings], high_first=True, is_sorted=not unlike))
+    if unlike:
+        columns.append(_words("gain is over", [alternatives_text(s) for s in settings]))
     columns.append(_calls(settings))
     columns.append(_numbers("p (Holm)", [(p_text(s.p_adjusted), s.p_adjusted) for s in settings]))
     columns += [_errors(settings, BatteryArm.FEDERATED), _indices(settings), _best(settings)]

@@ -1,19 +1,15 @@
 """The report of a battery: settings, claims and how it was run, built by one pure function."""
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-from scipy import stats
+from dataclasses import dataclass
 
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
 from pharmonia.evaluate.battery_claims import ClaimResult, judge_claims
+from pharmonia.evaluate.battery_ranks import MethodRank, rank_methods
 from pharmonia.evaluate.battery_scenarios import ScenarioResult, gains_by_scenario
 from pharmonia.evaluate.battery_stats import Call, SettingResult, summarise
-from pharmonia.evaluate.gain import Undefined
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -104,20 +100,6 @@ class BatteryDescription:
         raise MetricError(f"data set {dataset} is not described, only {[known.name for known in self.datasets]}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodRank:
-    """How one method does over settings that differ in nothing but the method."""
-
-    method: str
-    n_settings: int  # in which every method of the battery was tried
-    mean_rank: float  # by mean federated MSE, 1 is best; ties share the mean of their ranks; NaN without settings
-    n_first: int  # settings in which it has the lowest mean MSE
-    mean_gain: float | Undefined  # over the best alternative, mean over these settings
-    n_better: int  # of all its settings
-    n_worse: int
-    n_tested: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BatteryReport:
     """What a battery found, ready to be written or drawn."""
@@ -181,33 +163,3 @@ def build_battery_report(outcomes: Sequence[CellOutcome], description: BatteryDe
         ranks=rank_methods(settings),
         n_cells=len(outcomes),
     )
-
-
-def rank_methods(settings: Sequence[SettingResult]) -> tuple[MethodRank, ...]:
-    """Methods by mean rank over the settings that all of them finished under the same seeds, best first."""
-    methods = sorted({setting.key.method for setting in settings})
-    groups: dict[tuple[CellKey, tuple[int, ...]], dict[str, SettingResult]] = {}
-    for setting in settings:
-        if setting.federated_mse:
-            same = replace(setting.key, method="any")
-            groups.setdefault((same, setting.seeds), {})[setting.key.method] = setting
-    full = [[group[method] for method in methods] for group in groups.values() if len(group) == len(methods)]
-    ranks = np.array([stats.rankdata([np.mean(s.federated_mse) for s in group]) for group in full])
-    found = []
-    for index, method in enumerate(methods):
-        own = [setting for setting in settings if setting.key.method == method]
-        gains = [group[index].gain for group in full]
-        known = [gain.value for gain in gains if not isinstance(gain, Undefined)]
-        found.append(
-            MethodRank(
-                method=method,
-                n_settings=len(full),
-                mean_rank=float(ranks[:, index].mean()) if full else math.nan,
-                n_first=int((ranks[:, index] == 1.0).sum()) if full else 0,
-                mean_gain=float(np.mean(known)) if known else Undefined(reason="no setting has a gain"),
-                n_better=sum(setting.call is Call.BETTER for setting in own),
-                n_worse=sum(setting.call is Call.WORSE for setting in own),
-                n_tested=sum(setting.call is not Call.NOT_TESTED for setting in own),
-            )
-        )
-    return tuple(sorted(found, key=lambda rank: (rank.mean_rank if full else 0.0, rank.method)))

@@ -4,9 +4,10 @@ docs/battery-report.md gives the equations and the reasons.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -143,6 +144,7 @@ class SettingResult:
     n_test: tuple[int, ...]  # rows, one per seed
     scores: tuple[ArmMean, ...]  # in the order of `BatteryArm`; arms that ran under every seed
     federated_mse: tuple[float, ...]  # one per seed; empty without a federated arm
+    alternative_mse: Mapping[BatteryArm, tuple[float, ...]]  # one per seed; of alternatives that ran under every seed
     best_alternative: BatteryArm | None  # with the lowest mean MSE
     seed_gains: tuple[float, ...]  # one per seed; empty where the gain is undefined
     gain: OverSeeds | Undefined  # 1 - federated / min(alternatives), the minimum taken under each seed
@@ -247,6 +249,9 @@ def _result(
         n_test=tuple(outcome.n_test for outcome in group),
         scores=scores,
         federated_mse=() if any(map(math.isnan, federated)) else tuple(federated),
+        alternative_mse=MappingProxyType(
+            {score.arm: tuple(outcome.mse_of(score.arm) for outcome in group) for score in alternatives}
+        ),
         best_alternative=min(alternatives, key=lambda score: score.mse.value).arm if alternatives else None,
         seed_gains=() if isinstance(gains, Undefined) else tuple(gains),
         gain=gains if isinstance(gains, Undefined) else over_seeds(gains),

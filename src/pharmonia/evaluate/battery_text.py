@@ -1,6 +1,7 @@
 """The battery's report as Markdown."""
 
 from pharmonia.evaluate.battery_claims import ClaimResult
+from pharmonia.evaluate.battery_ranks import rank_note
 from pharmonia.evaluate.battery_report import BatteryReport
 from pharmonia.evaluate.battery_tables import (
     budget_table,
@@ -22,6 +23,7 @@ from pharmonia.evaluate.battery_wording import (
     fixed_text,
     headline_note,
     rows_sentence,
+    unlike_alternatives,
     varying_fields,
     where_it_does_not_help,
 )
@@ -49,10 +51,12 @@ def render_battery_markdown(report: BatteryReport) -> str:
     for claim in report.claims:
         lines += _claim(claim)
     lines += _section("Gain per scenario and method, mean over numbers of partners", scenario_table(report))
+    lines += _note(unlike_alternatives(report.settings))
     lines += ["## Where federating does not help", ""]
     lines += _bullets(where_it_does_not_help(report.settings, varying))
     lines += _bullets(baseline_sentences(report.settings, varying))
     lines += _section("Methods, best first", rank_table(report))
+    lines += _note(rank_note(report.settings) if len(report.ranks) > 1 else "")
     for kind, settings in by_kind(report.settings).items():
         title = f"Scenario {kind}, mean test MSE in {mse_unit(report, settings)}"
         lines += _section(title, setting_table(report, settings))
@@ -71,6 +75,10 @@ def _claim(claim: ClaimResult) -> list[str]:
     if len(claim.effects) > _SHOWN_EFFECTS:
         lines += [f"The largest {_SHOWN_EFFECTS} of {len(claim.effects)}; the rest is in report.html.", ""]
     return lines
+
+
+def _note(sentence: str) -> list[str]:
+    return [_plain(sentence), ""] if sentence else []
 
 
 def _table(rows: Rows) -> list[str]:

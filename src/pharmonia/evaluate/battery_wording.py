@@ -88,6 +88,20 @@ def p_text(p: float | None) -> str:
     return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def alternatives_text(setting: SettingResult) -> str:
+    """The alternatives that its gain is over: ``alone, ensemble``."""
+    return ", ".join(setting.alternative_mse) or NO_NUMBER
+
+
+def unlike_alternatives(settings: Sequence[SettingResult]) -> str:
+    """A warning where gains are over other alternatives in one setting than in another; else empty."""
+    ran = Counter(alternatives_text(s) for s in settings if not isinstance(s.gain, Undefined))
+    if len(ran) < 2:
+        return ""
+    said = "; ".join(f"{count_text(n, 'setting')} over {names}" for names, n in ran.most_common())
+    return f"Gains are over unlike alternatives ({said}); compare them only where the alternatives are the same."
+
+
 def battery_headline(settings: Sequence[SettingResult]) -> str:
     """The answer in one sentence: how often federating is clearly better, clearly worse, or neither."""
     calls = Counter(setting.call for setting in settings)
