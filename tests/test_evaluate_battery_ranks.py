@@ -65,6 +65,7 @@ def test_without_an_alternative_in_common_methods_have_ranks_but_no_gain(second:
     ranks = rank_methods(settings)
     assert [rank.mean_rank for rank in ranks] == [1.0, 2.0]
     assert all(isinstance(rank.mean_gain, Undefined) for rank in ranks)
+    assert ("there is no mean gain" in rank_note(settings)) is (BatteryArm.DISTILLED in second)
 
 
 def test_the_table_of_methods_says_what_its_gains_are_over() -> None:

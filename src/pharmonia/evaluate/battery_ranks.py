@@ -58,7 +58,9 @@ def rank_note(settings: Sequence[SettingResult]) -> str:
     if not full:
         return f"No setting was finished by every method under the same seeds, so methods are not ranked. {calls}"
     common = {_common(group) for group in full}
-    names = f" ({', '.join(next(iter(common))) or 'none'})" if len(common) == 1 else ""
+    if common == {()}:
+        return f"No alternative ran with every method in a compared setting, so there is no mean gain. {calls}"
+    names = f" ({', '.join(next(iter(common)))})" if len(common) == 1 else ""
     return f"Mean gain: over the best of the alternatives that every method ran in a compared setting{names}. {calls}"
 
 
