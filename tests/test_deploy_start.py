@@ -76,8 +76,15 @@ def rendered(chart: Path, template: Path) -> dict[str, Json]:
 def require_schema(schema: dict[str, Json], value: Json, where: str) -> None:
     """The part of JSON Schema that ours uses."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    is_kind = {"object": isinstance(value, dict), "string": isinstance(value, str), "null": value is None}
+    is_kind = {
+        "object": isinstance(value, dict),
+        "string": isinstance(value, str),
+        "integer": isinstance(value, int),
+        "null": value is None,
+    }
     assert any(is_kind[str(kind)] for kind in kinds), where
+    if isinstance(value, int):
+        assert int(str(schema["minimum"])) <= value <= int(str(schema["maximum"])), where
     if isinstance(value, str):
         assert len(value) >= int(str(schema.get("minLength", 0))), where
         assert re.search(str(schema.get("pattern", "")), value), where
@@ -136,8 +143,13 @@ def test_the_charts_values_fit_their_schema_and_its_templates_render(
     policy = mapping(found["NetworkPolicy"]["spec"])
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     opened = json.dumps([policy["ingress"], policy["egress"]])
-    assert set(re.findall(r'"port": (\d+)', opened)) == ({"8002"} if post == "server" else {"8002", "53"})
-    assert policy["egress" if post == "server" else "ingress"] == []
+    assert set(re.findall(r'"port": (\d+)', opened)) == {"8002", "53", *(["5432"] if post == "server" else [])}
+    if post == "server":  # out to its store only, and as it comes to no machine but its own
+        [store, names] = maps(policy["egress"])
+        assert store["to"] == [{"ipBlock": {"cidr": "127.0.0.1/32"}}]
+        assert "to" not in names
+    else:
+        assert policy["ingress"] == []
     pod = json.dumps(found["Deployment"])
     for part in ('"readOnlyRootFilesystem": true', '"runAsNonRoot": true', '"drop": ["ALL"]', '"defaultMode": 288'):
         assert part in pod

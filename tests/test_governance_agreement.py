@@ -91,11 +91,34 @@ def test_a_copy_of_something_else_is_not_merged() -> None:
 
 def test_a_version_takes_the_thresholds_of_the_old_and_the_new_and_every_new_key() -> None:
     proposed = propose(founded(), second_version())
-    assert len(proposed.lacking) == 3
-    history = sign_all(proposed, [key_of("acme"), key_of("cygnus"), key_of("dynamo")], NOW)
+    assert len(proposed.lacking) == 4
+    history = sign_all(proposed, [key_of("acme"), key_of("cygnus"), key_of("borealis"), key_of("dynamo")], NOW)
     assert history.lacking == (f"the signature by the new key {key_of('borealis', 1).public.key_id} of borealis",)
     assert history.current(NOW).version == 1
     assert sign_proposed(history, key_of("borealis", 1), NOW).current(NOW).version == 2
+
+
+@pytest.mark.parametrize("old_state", [KeyState.ACTIVE, KeyState.RETIRED])
+def test_nobody_puts_a_key_in_the_name_of_a_partner_that_has_one(old_state: KeyState) -> None:
+    first = founded().current(NOW)
+    others = [key for key in first.keys if key.partner != "borealis"]
+    forged = sorted_keys([*others, partner_key("borealis", 0, old_state), partner_key("borealis", 9)])
+    second = Agreement(version=2, previous=first.digest, terms=first.terms, keys=forged)
+    everybody_else = [key_of("acme"), key_of("cygnus"), key_of("dynamo"), key_of("borealis", 9)]
+    history = sign_all(propose(founded(), second), everybody_else, NOW)
+    (lack,) = history.lacking
+    assert lack.startswith("the signature of borealis, with a key that it had, on its new key")
+    assert history.current(NOW).version == 1
+    assert sign_proposed(history, key_of("borealis"), NOW).current(NOW).version == 2
+
+
+def test_a_lost_key_is_replaced_by_the_others_once_it_is_revoked() -> None:
+    first = founded().current(NOW)
+    others = [key for key in first.keys if key.partner != "borealis"]
+    keys = sorted_keys([*others, partner_key("borealis", 0, KeyState.REVOKED), partner_key("borealis", 1)])
+    second = Agreement(version=2, previous=first.digest, terms=first.terms, keys=keys)
+    signers = [key_of("acme"), key_of("cygnus"), key_of("dynamo"), key_of("borealis", 1)]
+    assert sign_all(propose(founded(), second), signers, NOW).current(NOW).version == 2
 
 
 def test_a_retired_key_counts_for_the_old_version_only() -> None:
@@ -109,7 +132,7 @@ def test_a_retired_key_counts_for_the_old_version_only() -> None:
 def test_auditors_and_observers_do_not_count() -> None:
     proposed = propose(founded(), second_version())
     keys = [key_of("acme"), key_of("eagle"), key_of("finch"), key_of("borealis", 1)]
-    assert len(sign_all(proposed, keys, NOW).lacking) == 2
+    assert len(sign_all(proposed, keys, NOW).lacking) == 3  # of two versions, and borealis' on its own new key
 
 
 def test_a_partner_counts_once_whatever_its_number_of_keys() -> None:

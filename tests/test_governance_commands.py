@@ -131,6 +131,16 @@ def test_joining_tells_what_to_read_to_each_other(folders: Path) -> None:
         run("consortium", "join", invitation, "--key", key(folders, "cygnus"), "--card", card)
 
 
+def test_no_card_is_written_over_a_file(folders: Path) -> None:
+    home = found(folders)
+    own = key(folders, "borealis")
+    before = own.read_bytes()
+    with pytest.raises(InputError, match="is there already"):
+        run("keys", "rotate", own, folders / "new.key", "--consortium", home, "--card", own)
+    assert own.read_bytes() == before
+    assert not (folders / "new.key").exists()
+
+
 def rotate(folders: Path, home: Path) -> Path:
     new = folders / "borealis" / "new.key"
     card = folders / "borealis" / "new-card.json"
@@ -272,7 +282,7 @@ def test_every_error_names_file_and_remedy_and_changes_nothing(folders: Path) ->
         ('id = "cygnus"', 'id = "acme"', "partners"),
         ("revoked_keys = []", 'revoked_keys = ["pk-0000000000000000"]', "keys that nobody has"),
         ('id = "cygnus"', 'id = "zeta"', "recipients of the trunk are partners|does not fit|without an active key"),
-        ("# privacy_budget = { epsilon = 8.0", "privacy_budget = { epsilon = 8", "with a decimal point"),
+        ("code_digest = true", "code_digest = true\nprivacy_budget = { epsilon = 8.0, delta = 1e-5 }", "leave it out"),
     ],
 )
 def test_terms_written_wrongly_name_the_field(folders: Path, old: str, new: str, message: str) -> None:

@@ -43,6 +43,17 @@ def test_different_names_stay_different(first: str, second: str) -> None:
     assert skeleton(first) != skeleton(second)
 
 
+@pytest.mark.parametrize("hidden", ["\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\ufe0f", "\u034f"])
+def test_a_character_that_does_not_show_is_refused_in_a_name(hidden: str) -> None:
+    with pytest.raises(TermsError):
+        partner("zeta", f"Acme Pharma{hidden}")
+
+
+def test_no_partner_has_the_server_s_own_name() -> None:
+    with pytest.raises(TermsError, match="names the server"):
+        partner("server", "Servers Ltd")
+
+
 @pytest.mark.parametrize(
     ("partner_id", "name"),
     [

@@ -135,7 +135,8 @@ def _notes(battery: Battery) -> tuple[str, ...]:
     notes = [
         f"{local.optimiser}, learning rate {local.learning_rate:g}, batches of {local.batch_size:,} rows.",
         sums,
-        "Every arm keeps the model of its best validation round; test rows choose nothing.",
+        "Every network keeps the model of its best validation round; boosted and additive have no rounds and are "
+        "fitted once, to training rows. Test rows choose nothing.",
         "The weighted ensemble weighs each partner's model by the inverse of its own validation MSE.",
     ]
     if any(cell.public for cell in battery.cells):

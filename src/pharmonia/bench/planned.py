@@ -107,7 +107,10 @@ def draft_plan(
         n_rounds=settings.schedule.rounds,
         seed=settings.seeds[0],
         aggregation=secure_terms(
-            settings.n_partners, required=settings.aggregation is Aggregation.SECURE, tier=head.tier
+            settings.n_partners,
+            required=settings.aggregation is Aggregation.SECURE,
+            tier=head.tier,
+            n_colluders_asked=terms.plan_rules.n_colluders,
         ),
         privacy_budget=None,
         code=code,
@@ -166,17 +169,18 @@ def _pairs(settings: ComparisonSettings, plan: RunPlan) -> Iterator[tuple[str, o
     yield "recipe", plan.recipe, recipe_digest(settings)
 
 
-def secure_terms(n_partners: int, *, required: bool, tier: Tier) -> SecureTerms:
+def secure_terms(n_partners: int, *, required: bool, tier: Tier, n_colluders_asked: int) -> SecureTerms:
     """How so many partners' updates are summed.
 
     Args:
         n_partners: That take part.
         required: Whether a party refuses to contribute in the clear.
         tier: What a lost partner costs.
+        n_colluders_asked: Partners, at least, from whom and the server an update stays hidden.
     """
     return SecureTerms(
         required=required,
-        n_colluders=n_colluders(n_partners),
+        n_colluders=max(n_colluders(n_partners), n_colluders_asked),
         ring_degree=RING_DEGREE,
         tier=tier,
         weight_bits=MAX_WEIGHT_BITS,

@@ -56,7 +56,12 @@ def draft_tasks_plan(
         method_settings=listed(multitask_method_settings(training.local, training.schedule.patience)),
         n_rounds=training.schedule.rounds,
         seed=training.seed,
-        aggregation=secure_terms(len(commitments), required=True, tier=head.tier),
+        aggregation=secure_terms(
+            len(commitments),
+            required=True,
+            tier=head.tier,
+            n_colluders_asked=agreement.terms.plan_rules.n_colluders,
+        ),
         privacy_budget=None,
         code=code,
         metrics=agreement.terms.metrics,

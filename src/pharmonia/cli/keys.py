@@ -58,13 +58,14 @@ def rotate(
     signed: put the card into cards/, run `consortium amend`, and sign with both.
     """
     from pharmonia.governance.agreement_cards import rotation_card  # noqa: PLC0415
-    from pharmonia.run.documents import read_agreement, write_card  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement, require_new, write_card  # noqa: PLC0415
     from pharmonia.run.keyfiles import create_key  # noqa: PLC0415
 
     now = datetime.now(UTC)
     agreement = read_agreement(consortium).current(now)
     replaced = open_key(old).public
     agreement.key(replaced.key_id)  # before a file is made
+    require_new(card)
     key = create_key(new, _new_passphrase(passphrase))
     write_card(card, rotation_card(key, replaced, agreement, now))
     _print(key.public)

@@ -30,7 +30,7 @@ def helm_files(approval: KitApproval, server: Address) -> Mapping[str, bytes]:
     files = {
         "Chart.yaml": yaml_text(_chart(name, approval, post)).encode(),
         "values.yaml": _values(name, server, post, tuple(one.folder for one in posts)).encode(),
-        "values.schema.json": render(_schema()),
+        "values.schema.json": render(_schema(post)),
         "templates/workload.yaml": yaml_text(_workload(name, post, server)).encode(),
         "templates/storage.yaml": yaml_text(_storage(name)).encode(),
         "templates/network.yaml": yaml_text(_network(name, server, post)).encode(),
@@ -59,8 +59,16 @@ def _chart(name: str, approval: KitApproval, post: Post) -> Mapping[str, Json]:
     }
 
 
+_STORE = """store:
+  # where the PostgreSQL server is, if store_url names one; as it is, nothing of another machine
+  cidr: "127.0.0.1/32"
+  port: 5432
+"""
+
+
 def _values(name: str, server: Address, post: Post, folders: tuple[str, ...]) -> str:
     parts = " ".join(f"{folder}/{part}" for folder in folders for part in _PARTS[folder])
+    store = _STORE if post == SERVER else ""
     return f"""# in the folder of the kit:
 # tar -c {" ".join(_PAPERS)} {parts} | kubectl create secret generic {name}-kit --from-file={_ARCHIVE}=/dev/stdin
 # an image that has Pharmonia, by digest rather than by tag
@@ -74,26 +82,30 @@ storage:
 peer:
   # {"whence partners may connect" if post == SERVER else f"where the server {server} is"}; narrow it
   cidr: "0.0.0.0/0"
-resources:
+{store}resources:
   cpu: "4"
   memory: "16Gi"
 """
 
 
-def _schema() -> Json:
+def _schema(post: Post) -> Json:
     def holds(fields: Mapping[str, Json]) -> Json:
         return {"type": "object", "additionalProperties": False, "required": sorted(fields), "properties": fields}
 
     text: Json = {"type": "string", "minLength": 1}
+    cidr: Json = {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}
     fields: dict[str, Json] = {
         "image": text,
         "kitSecret": text,
         "dataClaim": text,
         "storage": holds({"size": text, "storageClass": {"type": ["string", "null"]}}),
-        "peer": holds({"cidr": {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}}),
+        "peer": holds({"cidr": cidr}),
         "resources": holds({"cpu": text, "memory": text}),
         "global": {"type": "object"},
     }
+    if post == SERVER:
+        number: Json = {"type": "integer", "minimum": 1, "maximum": 65535}
+        fields["store"] = holds({"cidr": cidr, "port": number})
     schema = holds(fields)
     required = sorted(set(fields) - {"global"})
     return {"$schema": "http://json-schema.org/draft-07/schema#", **_mapping(schema), "required": required}
@@ -202,12 +214,14 @@ def _storage(name: str) -> Mapping[str, Json]:
 
 
 def _network(name: str, server: Address, post: Post) -> Mapping[str, Json]:
-    """One port: a site reaches the server and names, and nobody reaches it; a server is reached, and reaches nobody."""
+    """One port: a site reaches the server and names, nobody reaches it; a server is reached, and reaches a store."""
     peer: Json = [{"ipBlock": {"cidr": _value("peer.cidr")}}]
     port: Json = [{"protocol": "TCP", "port": server.port}]
+    store: Json = [{"ipBlock": {"cidr": _value("store.cidr")}}]
+    stored: Json = [{"protocol": "TCP", "port": _value("store.port")}]
     names: Json = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
     ways: Mapping[str, Json] = (
-        {"ingress": [{"from": peer, "ports": port}], "egress": []}
+        {"ingress": [{"from": peer, "ports": port}], "egress": [{"to": store, "ports": stored}, names]}
         if post == SERVER
         else {"ingress": [], "egress": [{"to": peer, "ports": port}, names]}
     )

@@ -53,6 +53,10 @@ def _in_order(tree: Mapping[str, Tree]) -> Mapping[str, Tree]:
     ordered: dict[str, Tree] = {**tree, **{name: _sorted(tree[name]) for name in _LISTS if name in tree}}
     partners, rules = tree.get("partners"), tree.get("plan_rules")
     if isinstance(rules, Mapping):
+        if "privacy_budget" in rules:
+            raise TermsError(
+                "plan_rules.privacy_budget: no run spends a privacy budget yet, so no plan could meet it; leave it out"
+            )
         ordered["plan_rules"] = {"privacy_budget": None, **rules}
     if isinstance(partners, list):
         tables = {str(one.get("id")): _partner_in_order(one) for one in partners if isinstance(one, Mapping)}
@@ -170,7 +174,6 @@ checkpoint = 1          # partners who cross-sign a checkpoint of the ledger
 secure_aggregation = true
 n_colluders = 0         # partners from whom, and the server, each update stays hidden
 code_digest = true
-# privacy_budget = {{ epsilon = 8.0, delta = 1e-5 }}
 
 # Roles: data-owner, coordinator, model-developer, auditor, observer.
 # may_export, of: ledger, predictions, report, shared-trunk.

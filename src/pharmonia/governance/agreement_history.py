@@ -146,7 +146,24 @@ def missing(before: Agreement | None, signed: SignedAgreement) -> tuple[str, ...
             waiting = ", ".join(sorted(set(agreement.terms.deciding) - have))
             lacking.append(f"{lack} of the signatures that version {agreement.version} asks for, of: {waiting}")
     unsigned = [key for key in new_keys(before, new) if key.public.key_id not in by]
-    return (*lacking, *(f"the signature by the new key {key.public.key_id} of {key.partner}" for key in unsigned))
+    lacking += [f"the signature by the new key {key.public.key_id} of {key.partner}" for key in unsigned]
+    lacking += [
+        f"the signature of {partner}, with a key that it had, on its new key; revoke its old keys if they are lost"
+        for partner in sorted({key.partner for key in new_keys(before, new)})
+        if not _vouches(partner, before, new, by)
+    ]
+    return tuple(lacking)
+
+
+def _vouches(partner: str, before: Agreement | None, new: Agreement, by: dict[str, Signature]) -> bool:
+    """Whether a partner itself signs its new key: nobody else puts a key in its name while it has one of its own."""
+    revoked = {key.public.key_id for key in new.keys if key.state is KeyState.REVOKED}
+    old = {
+        key.public.key_id
+        for key in (before.keys if before else ())
+        if key.partner == partner and key.state is KeyState.ACTIVE
+    }
+    return not old - revoked or not (old - revoked).isdisjoint(by)
 
 
 def _decides(by: dict[str, Signature], key: PartnerKey) -> bool:

@@ -22,6 +22,10 @@ MAX_ID_CHARACTERS = 32
 _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
 _KEY_ID = re.compile(r"pk-[0-9a-f]{16}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_INVISIBLE = re.compile(  # characters that Unicode calls printable and no font shows; the blank Braille pattern too
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 Tree = None | bool | int | float | str | datetime | Sequence["Tree"] | Mapping[str, "Tree"]  # TOML has times
@@ -281,6 +285,8 @@ def require_text(text: str, what: str, most: int) -> None:
         raise TermsError(f"{what}: expected 1 to {most} printable characters on one line, got {text[:80]!a}")
     if unicodedata.normalize("NFC", text) != text:
         raise TermsError(f"{what}: expected Unicode's normal form C, got {text[:80]!a}")
+    if _INVISIBLE.search(text):
+        raise TermsError(f"{what}: it has a character that does not show, got {text[:80]!a}")
 
 
 def require_sorted(items: Sequence[str], what: str) -> None:

@@ -11,6 +11,7 @@ from pharmonia.governance.documents_lookalikes import require_distinct, require_
 
 MAX_PARTNERS = 255  # as in secure aggregation
 MAX_NAME, MAX_PURPOSE = 80, 2000
+RESERVED_IDS = frozenset({"server"})
 
 
 class Role(StrEnum):
@@ -142,6 +143,8 @@ class Partner:
 
     def __post_init__(self) -> None:
         require_id(self.id, "a partner's id")
+        if self.id in RESERVED_IDS:
+            raise TermsError(f"a partner cannot have the id {self.id}: it names the server that partners connect to")
         require_text(self.name, f"the name of {self.id}", MAX_NAME)
         require_one_script(self.name, f"the name of {self.id}")
         require_sorted(self.may_export, f"what {self.id} may export")

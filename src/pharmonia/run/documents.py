@@ -96,12 +96,23 @@ def write_policy(path: Path, signed: SignedPolicy) -> None:
     write_whole(path, encode_policy(signed))
 
 
+def require_new(path: Path) -> None:
+    """Refuse a name that a file has, whatever it holds.
+
+    Raises:
+        InputError: It has.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path} is there already; give another name, or move it away")
+
+
 def write_card(path: Path, signed: SignedCard) -> None:
     """Write a key card's file.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: There is such a file already, perhaps a key, or it cannot be written.
     """
+    require_new(path)
     write_whole(path, encode_card(signed))
 
 
