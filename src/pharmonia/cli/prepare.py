@@ -62,8 +62,16 @@ def tables(
     value_column: Annotated[str | None, typer.Option(help="Long table: column of results.")] = None,
     qualifier_column: Annotated[str | None, typer.Option(help="Long table: column of <, =, >.")] = None,
     unit_column: Annotated[str | None, typer.Option(help="Long table: column of units.")] = None,
-    assay_type: Annotated[str, typer.Option(help="Type of assays that no table T0 describes.")] = "OTHER",
-    direction: Annotated[str, typer.Option(help="Which of their values are active: high, low, either.")] = "high",
+    to: Annotated[
+        str | None, typer.Option(help="Long table: what concentrations become: pKd, pKi, pIC50 or pEC50.")
+    ] = None,
+    assay_type: Annotated[
+        str | None, typer.Option(help="Plain table: type of assays that no table T0 describes (default: OTHER).")
+    ] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(help="Plain table: which values are active: high, low, either (default: high)."),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="File of structures met before (default: structures.sqlite in the cache).")
     ] = None,
@@ -81,7 +89,7 @@ def tables(
         from pharmonia.run.prepare import PreparePlan, available_cpus, prepare  # noqa: PLC0415
         from pharmonia.run.prepare_key import read_preparation_key  # noqa: PLC0415
     wanted, settings = _settings(recipe, profile)
-    columns = (id_column, assay_column, value_column, qualifier_column, unit_column)
+    columns = (id_column, assay_column, value_column, qualifier_column, unit_column, to)
     plan = PreparePlan(
         tables=tuple(table),
         layout=_layout(smiles_column, columns, tuple(endpoint or ()), assay_type, direction),
@@ -175,20 +183,24 @@ def _settings(recipe: Path | None, profile: Path | None) -> tuple["Recipe | None
 
 def _layout(
     smiles: str | None,
-    columns: tuple[str | None, str | None, str | None, str | None, str | None],
+    columns: tuple[str | None, str | None, str | None, str | None, str | None, str | None],
     endpoints: tuple[str, ...],
-    assay_type: str,
-    direction: str,
+    assay_type: str | None,
+    direction: str | None,
 ) -> "PlainLayout | None":
     from pharmonia.data.assays import AssayType, Direction  # noqa: PLC0415
     from pharmonia.data.assays_tables import PlainLayout  # noqa: PLC0415
     from pharmonia.data.catalogue import unknown_name  # noqa: PLC0415
 
-    compound_id, assay, value, qualifier, unit = columns
+    compound_id, assay, value, qualifier, unit, to = columns
     if smiles is None:
         if endpoints or any(column is not None for column in columns):
             raise OptionError("a plain table needs --smiles-column")
+        if assay_type is not None or direction is not None:
+            raise OptionError("--assay-type and --direction are of plain tables; here T0 states each assay's own")
         return None
+    assay_type = AssayType.OTHER.value if assay_type is None else assay_type
+    direction = Direction.HIGH.value if direction is None else direction
     for what, name, known in (("type of assay", assay_type, AssayType), ("direction", direction, Direction)):
         if name not in [one.value for one in known]:
             raise unknown_name(what, name, [one.value for one in known])
@@ -202,6 +214,7 @@ def _layout(
         endpoints=endpoints,
         assay_type=AssayType(assay_type),
         direction=Direction(direction),
+        to=to,
     )
 
 

@@ -36,7 +36,7 @@ from pharmonia.data.assays_tables import (
     SourceTable,
 )
 from pharmonia.data.fields import Codes, Problems, Reason, distinct_fields, read_values, shown
-from pharmonia.data.units import conversion
+from pharmonia.data.units import conversion, plain_unit
 
 QUALIFIERS = {
     **dict.fromkeys(("<", "<=", "<<", "≤"), BELOW),
@@ -270,7 +270,7 @@ def _assay(fields: Mapping[str, str]) -> Assay:
             direction=_chosen(fields, "direction", {one.value: one for one in Direction}, Direction.EITHER.value),
             expert_thresholds=tuple(sorted(set(thresholds))),
             catalogue_id=fields.get(CATALOGUE_ASSAY) or None,
-            unit=fields.get(UNIT, ""),
+            unit=plain_unit(fields.get(UNIT, "")),
         )
     except DataFileError as error:
         raise _RefusedError(RowReason.THRESHOLD, str(error)) from error

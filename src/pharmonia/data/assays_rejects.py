@@ -42,6 +42,7 @@ class RowReason(StrEnum):
     NO_STRUCTURE = "compound-rejected"
     OTHER_UNIT = "other-unit"
     MIXED_UNITS = "mixed-units"
+    CONCENTRATION = "concentration"
     NOT_CREDIBLE = "not-credible"
     DISAGREE = "qualifiers-disagree"
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pharmonia.base.errors import DataFileError, OptionError
 from pharmonia.data.assays import AssayType, Direction
 from pharmonia.data.catalogue import unknown_name
+from pharmonia.data.units import LOG_UNITS
 
 COMPOUND_ID, ASSAY_ID, SMILES = "input_compound_id", "input_assay_id", "smiles"
 QUALIFIER, VALUE, UNIT = "standard_qualifier", "standard_value", "standard_unit"
@@ -81,9 +82,11 @@ class PlainLayout:
         endpoints: Columns of results, one assay each (wide table).
         assay_type: Type of assays that no table T0 describes.
         direction: Which of their values are active.
+        to: The negative log10 unit that their concentrations become; None to keep their units.
 
     Raises:
-        OptionError: Neither a long nor a wide layout, or both.
+        OptionError: Neither a long nor a wide layout, or both; a unit to convert to without a column of units.
+        UnknownNameError: The unit to convert to is none of `LOG_UNITS`.
     """
 
     smiles: str
@@ -95,12 +98,17 @@ class PlainLayout:
     endpoints: tuple[str, ...] = ()
     assay_type: AssayType = AssayType.OTHER
     direction: Direction = Direction.HIGH
+    to: str | None = None
 
     def __post_init__(self) -> None:
         long = self.assay is not None and self.value is not None
         parts = (self.assay, self.value, self.qualifier, self.unit)
         if long == bool(self.endpoints) or (self.endpoints and any(part is not None for part in parts)):
             raise OptionError("name the columns of a plain table: those of assays and values, or those of endpoints")
+        if self.to is not None and self.to not in LOG_UNITS:
+            raise unknown_name("unit to convert to", self.to, LOG_UNITS)
+        if self.to is not None and self.unit is None:
+            raise OptionError(f"results become {self.to} from the units that they state: name the column of units")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from pharmonia.base.errors import OptionError
 from pharmonia.data.assays import Assay, AssayType, Results
 from pharmonia.data.catalogue import unknown_name
 from pharmonia.data.tasks_candidates import Candidate
+from pharmonia.data.units import plain_unit
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _RANGES = ("lowest", "median", "highest", "actives", "repeated", "qualified")
@@ -210,7 +211,7 @@ def _names(expected: Expectation, one: AssayStatistics) -> bool:
 
 def _departures(one: AssayStatistics, expected: Expectation) -> list[Drift]:
     found = []
-    if expected.unit is not None and one.unit != expected.unit:
+    if expected.unit is not None and plain_unit(one.unit) != plain_unit(expected.unit):
         found.append(_drift(one, DriftKind.UNIT, one.unit or "not stated", expected.unit))
     checks = (
         (DriftKind.RANGE, "5 % quantile", one.quantiles[1], expected.lowest),

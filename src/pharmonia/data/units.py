@@ -12,6 +12,12 @@ CONCENTRATIONS = {"M": 0, "mM": -3, "uM": -6, "nM": -9, "pM": -12}  # powers of 
 LOG_UNITS = ("pKd", "pKi", "pIC50", "pEC50")  # negative log10 of a molar concentration
 
 _SPELLINGS = {"µM": "uM", "μM": "uM"}
+_MICRO = str.maketrans({"µ": "u", "μ": "u"})  # the sign for micro, and the Greek letter
+
+
+def plain_unit(unit: str) -> str:
+    """The unit with its micro written u, without surrounding space, so that equal units are equal texts."""
+    return unit.strip().translate(_MICRO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from pharmonia.data.assays_reading import RawResults, read_assays, read_catalogu
 from pharmonia.data.assays_rejects import RejectLog, RowReason
 from pharmonia.data.assays_replicates import JoinedResults, is_credible, join_results
 from pharmonia.data.assays_tables import PlainLayout, SortedTables, SourceTable, sort_tables
-from pharmonia.data.assays_units import in_one_unit, keep_rows, log_rows
+from pharmonia.data.assays_units import in_one_unit, keep_rows, log_rows, without_concentrations
 from pharmonia.data.compounds import (
     REFUSED,
     CompoundRows,
@@ -36,6 +36,7 @@ from pharmonia.data.recipe import Recipe
 from pharmonia.data.recipe_profile import PrepareProfile
 from pharmonia.data.tasks import PreparedTasks
 from pharmonia.data.tasks_build import BuiltTasks, build_tasks
+from pharmonia.data.units import plain_unit
 from pharmonia.run.fetch import Progress
 from pharmonia.run.prepare_cache import StructureCache
 from pharmonia.run.prepare_files import (
@@ -251,7 +252,8 @@ def _assays(listed: SortedTables, layout: PlainLayout | None, log: RejectLog) ->
     if layout is None:
         return described
     new = [name for name in listed.plain_assays if name not in known]
-    plain = (Assay(assay_id=name, assay_type=layout.assay_type, direction=layout.direction) for name in new)
+    kind, direction, unit = layout.assay_type, layout.direction, layout.to or ""
+    plain = (Assay(assay_id=name, assay_type=kind, direction=direction, unit=unit) for name in new)
     return (*described, *plain)
 
 
@@ -287,6 +289,7 @@ def _join(
     """The assays with their units, the joined results, and the credible results of each assay."""
     converted = in_one_unit(raw, assays, log)
     assays = _with_units(assays, converted)
+    converted = without_concentrations(converted, assays, profile, log)
     results = Results(
         compound=converted.compound, assay=converted.assay, value=converted.value, qualifier=converted.qualifier
     )
@@ -302,7 +305,7 @@ def _with_units(assays: Sequence[Assay], results: RawResults) -> list[Assay]:
     """Assays that state no unit take the one that their results state."""
     named = np.flatnonzero(results.unit > 0)
     pairs = np.unique(np.stack([results.assay[named], results.unit[named]]), axis=1).T.tolist()
-    units = {assay: results.units[unit] for assay, unit in pairs}
+    units = {assay: plain_unit(results.units[unit]) for assay, unit in pairs}
     return [assay if assay.unit else replace(assay, unit=units.get(i, "")) for i, assay in enumerate(assays)]
 
 

@@ -1,0 +1,147 @@
+"""What a table says is what its labels say: units, refused assays, binary results and missing identifiers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv as pa_csv
+import pytest
+from typer.testing import CliRunner, Result
+
+from pharmonia.base.errors import ExpectationError, OptionError, UnknownNameError
+from pharmonia.cli.main import app
+from pharmonia.data.assays_tables import PlainLayout
+from pharmonia.run import prepare_structures
+from pharmonia.run.prepare_files import open_prepared
+from pharmonia.run.prepare_key import create_preparation_key
+from prepare_cases import write_csv
+
+SMILES = ("CCO", "CCN", "CCC", "CCCC", "CCCCC", "c1ccccc1", "c1ccccc1C", "c1ccncc1", "CC(=O)O", "CCS")
+SETTINGS = """min_fold_std = -1.0
+[folds]
+n_folds = 2
+[rules.OTHER]
+n_active = 1
+n_inactive = 1
+n_total = 2
+n_uncensored = 1
+[rules.ADME]
+n_active = 1
+n_inactive = 1
+"""
+Row = tuple[str, int, str]
+
+
+@pytest.fixture(autouse=True)
+def few_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole reference takes many seconds; its own tests are elsewhere."""
+    monkeypatch.setattr(prepare_structures, "reference_structures", lambda: ("Oc1ccccn1", "CC("))
+
+
+def prepared(folder: Path, tables: Sequence[Path], *options: str) -> Result:
+    """What `pharmonia prepare` says of long tables with the columns smiles, assay, value."""
+    key, profile = folder / "key", folder / "profile.toml"
+    if not key.exists():
+        create_preparation_key(key)
+    profile.write_text(SETTINGS)
+    arguments = ["prepare", *map(str, tables), "--key", str(key), "--profile", str(profile), "--again"]
+    arguments += [
+        "--cache",
+        str(folder / "structures.sqlite"),
+        "--workers",
+        "1",
+        "--out",
+        str(folder / "out"),
+        *options,
+    ]
+    return CliRunner().invoke(app, arguments)
+
+
+LONG = ("--smiles-column", "smiles", "--assay-column", "assay", "--value-column", "value")
+
+
+def rejects(folder: Path) -> list[Row]:
+    table = pa_csv.read_csv(folder / "out" / "rejects.csv")
+    return list(zip(*(table[name].to_pylist() for name in ("table", "row", "reason")), strict=True))
+
+
+def values_by_smiles(folder: Path, task_id: str) -> dict[str, float]:
+    """The labels of one task by identifier, which of plain tables is the SMILES."""
+    made = open_prepared(folder / "out")
+    number = [task.task_id for task in made.tasks].index(task_id)
+    chosen = made.labels.task == number
+    table = pa_csv.read_csv(folder / "out" / "compounds.csv").to_pydict()
+    names = dict(zip(table["row"], table["input_compound_id"], strict=True))
+    rows = zip(made.labels.compound[chosen].tolist(), made.labels.value[chosen].tolist(), strict=True)
+    return {names[row]: value for row, value in rows}
+
+
+CONCENTRATIONS = (1, 3.5, 5, 7, 9, 50, 100, 1000, 5000, 10000)
+
+
+@pytest.mark.parametrize("unit", ["nM", "uM", "µM", "M", "nmol/L", "ug/mL"])
+def test_concentrations_are_never_judged_as_negative_logarithms(tmp_path: Path, unit: str) -> None:
+    columns = {"smiles": SMILES, "assay": ["A"] * 10, "value": CONCENTRATIONS, "unit": [unit] * 10}
+    table = write_csv(tmp_path / "own.csv", columns)
+    assert prepared(tmp_path, [table], *LONG, "--unit-column", "unit").exit_code == 0
+    assert rejects(tmp_path) == [("own.csv", row, "concentration") for row in range(1, 11)]
+    told = pa_csv.read_csv(tmp_path / "out" / "rejects.csv")["explanation"][0].as_py()
+    assert "standard_unit" in told
+    assert "--to" in told
+
+
+def test_a_stated_concentration_is_not_judged_either_and_adme_takes_any_unit(tmp_path: Path) -> None:
+    columns = {"smiles": SMILES * 2, "assay": ["A"] * 10 + ["B"] * 10, "value": CONCENTRATIONS * 2}
+    table = write_csv(tmp_path / "own.csv", columns)
+    t0 = {"input_assay_id": ["A", "B"], "assay_type": ["OTHER", "ADME"], "standard_unit": ["nM", "nM"]}
+    assert prepared(tmp_path, [write_csv(tmp_path / "T0.csv", t0), table], *LONG).exit_code == 0
+    assert rejects(tmp_path) == [("own.csv", row, "concentration") for row in range(1, 11)]
+    assert {task.assay_id for task in open_prepared(tmp_path / "out").tasks} == {"B"}
+
+
+def test_concentrations_become_negative_logarithms_where_that_is_asked_for(tmp_path: Path) -> None:
+    signs = ["<", "=", "=", "=", "=", "=", "=", "=", "=", ">"]
+    columns = {"smiles": SMILES, "assay": ["A"] * 10, "value": CONCENTRATIONS, "unit": ["nM"] * 10, "sign": signs}
+    table = write_csv(tmp_path / "own.csv", columns)
+    options = (*LONG, "--unit-column", "unit", "--qualifier-column", "sign", "--to", "pIC50")
+    assert prepared(tmp_path, [table], *options).exit_code == 0
+    assert rejects(tmp_path) == []
+    found = values_by_smiles(tmp_path, "regression|A")
+    for smiles, concentration in zip(SMILES, CONCENTRATIONS, strict=True):
+        assert found[smiles] == pytest.approx(9 - np.log10(concentration))
+    made = open_prepared(tmp_path / "out")
+    regression = made.labels.task == len(made.tasks) - 1
+    assert sorted(made.labels.censor[regression].tolist()) == [-1, *[0] * 8, 1]
+    strongest = made.labels.value[regression].argmax()
+    assert made.labels.censor[regression][strongest] == 1  # less of a compound is a higher pIC50
+
+
+def test_what_results_become_needs_a_column_of_units_and_a_unit_that_exists() -> None:
+    with pytest.raises(OptionError, match="column of units"):
+        PlainLayout(smiles="s", endpoints=("IC50",), to="pIC50")
+    with pytest.raises(UnknownNameError, match="pIC51"):
+        PlainLayout(smiles="s", assay="a", value="v", unit="u", to="pIC51")
+
+
+def test_two_spellings_of_micromolar_are_one_unit(tmp_path: Path) -> None:
+    units = ["uM", "µM", "μM", " uM", ""] * 2
+    table = write_csv(tmp_path / "own.csv", {"smiles": SMILES, "assay": ["A"] * 10, "value": range(10), "unit": units})
+    assert prepared(tmp_path, [table], *LONG, "--unit-column", "unit", "--assay-type", "ADME").exit_code == 0
+    assert rejects(tmp_path) == []
+    for spelling, met in (("µM", True), ("μM", True), ("uM", True), ("nM", False)):
+        expected = tmp_path / "expected.toml"
+        expected.write_text(f'[[expect]]\nassays = "ADME"\nunit = "{spelling}"\n', encoding="utf-8")
+        arguments = ["prepare", "check", str(tmp_path / "out"), "--expectations", str(expected)]
+        assert isinstance(CliRunner().invoke(app, arguments).exception, ExpectationError) is not met
+
+
+def test_options_of_plain_tables_are_refused_where_there_is_none(tmp_path: Path) -> None:
+    t0 = write_csv(tmp_path / "T0.csv", {"input_assay_id": ["A"], "assay_type": ["OTHER"]})
+    t1 = {"input_compound_id": SMILES, "input_assay_id": ["A"] * 10, "standard_value": [5, 6] * 5}
+    t2 = {"input_compound_id": SMILES, "smiles": SMILES}
+    tables = [t0, write_csv(tmp_path / "T1.csv", t1), write_csv(tmp_path / "T2.csv", t2)]
+    for option in (("--direction", "low"), ("--assay-type", "ADME"), ("--direction", "high")):
+        result = prepared(tmp_path, tables, *option)
+        assert isinstance(result.exception, OptionError)
+        assert "plain tables" in str(result.exception)
+    assert prepared(tmp_path, tables).exit_code == 0
