@@ -24,6 +24,12 @@ def test_pairs_that_agree_have_their_median_and_others_nothing(rows: list[tuple[
     assert joined.disagreeing.tolist() == [row for row, (key, _) in enumerate(rows) if key not in agreeing]
 
 
+def test_without_a_tolerance_only_equal_values_agree_however_small_they_are() -> None:
+    values = np.array([1e-10, 1e-9, 5e-9, 5e-9])  # molar: the first two are tenfold apart
+    joined = join_replicates(np.array([0, 0, 1, 1]), values, 0.0)
+    assert (joined.keys.tolist(), joined.values.tolist(), joined.disagreeing.tolist()) == ([1], [5e-9], [0, 1])
+
+
 def test_rounding_is_not_disagreement() -> None:
     values = -np.log10(np.array([1e-8, 1e-7]))  # a hair more than 1 apart in floating point or not
     assert join_replicates(np.zeros(2, dtype=np.int64), values, 1.0).keys.size == 1

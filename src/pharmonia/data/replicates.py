@@ -9,7 +9,7 @@ from pharmonia.base.arrays import Vector
 
 Rows = npt.NDArray[np.int64]
 
-_ROUNDING = 1e-9  # so that 1.0 between two logarithms is not over a tolerance of 1.0
+_ROUNDING = 1 + 1e-9  # so that 1.0 between two logarithms is not over a tolerance of 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ def join_replicates(keys: Rows, values: Vector, tolerance: float) -> JoinedRepli
     starts = np.flatnonzero(is_start)
     counts = np.diff(starts, append=keys.size)
     last = starts + counts - 1
-    agree = sorted_values[last] - sorted_values[starts] <= tolerance + _ROUNDING
+    agree = sorted_values[last] - sorted_values[starts] <= tolerance * _ROUNDING
     median = (sorted_values[starts + (counts - 1) // 2] + sorted_values[starts + counts // 2]) / 2
     first_row = np.minimum.reduceat(order, starts) if starts.size else order
     by_first_row = np.flatnonzero(agree)[np.argsort(first_row[agree])]
