@@ -93,6 +93,13 @@ def test_a_qualified_result_has_a_class_only_where_its_bound_decides(
     assert labels.tolist() == [expected]
 
 
+@pytest.mark.parametrize("direction", list(Direction))
+def test_of_a_binary_assay_1_is_active_whatever_its_direction(direction: Direction) -> None:
+    one = assay(is_binary=True, direction=direction)
+    labels = class_labels(np.array([1.0, -1.0]), np.zeros(2, np.int8), 0.0, one, ThresholdRule.NONE)
+    assert labels.tolist() == [1, 0]
+
+
 def test_screening_results_are_taken_by_side_or_size() -> None:
     values, none = np.array([-4.0, -3.0, 0.0, 3.0, 4.0]), np.zeros(5, np.int8)
     for direction, cut, expected in (

@@ -83,13 +83,13 @@ def class_labels(values: Vector, qualifiers: Signs, threshold: float, assay: Ass
 
     Active is a value at the threshold or beyond it in the assay's direction (high where none is stated). Screening
     results (a fixed threshold) are taken as they are, without their qualifiers, and by size where no direction is
-    stated.
+    stated. Of a binary assay 1 is active, whatever its direction.
     """
     if rule is ThresholdRule.FIXED:
         size = np.abs(values) if assay.direction is Direction.EITHER else values
         beyond = size <= threshold if assay.direction is Direction.LOW else size >= threshold
         return beyond.astype(np.int8)
-    sign = -1 if assay.direction is Direction.LOW else 1
+    sign = -1 if assay.direction is Direction.LOW and not assay.is_binary else 1
     above = sign * (values - threshold)
     beyond = above >= 0
     may_fall = qualifiers == sign * BELOW  # the true value is less active than this
