@@ -44,17 +44,19 @@ def prepared(folder: Path, tables: Sequence[Path], *options: str) -> Result:
     if not key.exists():
         create_preparation_key(key)
     profile.write_text(SETTINGS)
-    arguments = ["prepare", *map(str, tables), "--key", str(key), "--profile", str(profile), "--again"]
-    arguments += [
-        "--cache",
-        str(folder / "structures.sqlite"),
+    arguments = [
+        "prepare",
+        *map(str, tables),
+        "--key",
+        str(key),
+        "--profile",
+        str(profile),
+        "--again",
         "--workers",
         "1",
-        "--out",
-        str(folder / "out"),
-        *options,
     ]
-    return CliRunner().invoke(app, arguments)
+    arguments += ["--cache", str(folder / "structures.sqlite"), "--out", str(folder / "out")]
+    return CliRunner().invoke(app, [*arguments, *options])
 
 
 LONG = ("--smiles-column", "smiles", "--assay-column", "assay", "--value-column", "value")
@@ -145,3 +147,45 @@ def test_options_of_plain_tables_are_refused_where_there_is_none(tmp_path: Path)
         assert isinstance(result.exception, OptionError)
         assert "plain tables" in str(result.exception)
     assert prepared(tmp_path, tables).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("t0", "listed"),
+    [
+        ("A,ADME,down\n", [(1, "unknown-word")]),
+        ("A,ADME,low\nA,ADME,low\n", [(1, "assay-twice"), (2, "assay-twice")]),
+        ("A,ADME\n", [(1, "wrong-field-count")]),
+        ("A,ADME,low,more\n", [(1, "wrong-field-count")]),
+    ],
+)
+def test_an_assay_that_t0_turned_away_never_comes_back_under_default_rules(
+    tmp_path: Path, t0: str, listed: list[tuple[int, str]]
+) -> None:
+    described = tmp_path / "T0.csv"
+    described.write_text(f"input_assay_id,assay_type,direction\n{t0}")
+    columns = {"smiles": SMILES, "assay": ["A", "B"] * 5, "value": [5, 5, 6, 6, 7, 7, 8, 8, 9, 9]}
+    assert prepared(tmp_path, [described, write_csv(tmp_path / "own.csv", columns)], *LONG).exit_code == 0
+    assert {task.assay_id for task in open_prepared(tmp_path / "out").tasks} == {"B"}
+    rows = [("own.csv", row, "assay-rejected") for row in range(1, 11, 2)]
+    assert rejects(tmp_path) == [("T0.csv", row, reason) for row, reason in listed] + rows
+
+
+@pytest.mark.parametrize("direction", ["high", "low", ""])
+def test_ones_of_a_binary_assay_are_its_actives(tmp_path: Path, direction: str) -> None:
+    t0 = {"input_assay_id": ["A"], "assay_type": ["OTHER"], "direction": [direction], "is_binary": ["true"]}
+    columns = {"smiles": SMILES, "assay": ["A"] * 10, "value": [1] * 3 + [-1] * 7}
+    tables = [write_csv(tmp_path / "T0.csv", t0), write_csv(tmp_path / "own.csv", columns)]
+    assert prepared(tmp_path, tables, *LONG).exit_code == 0
+    found = values_by_smiles(tmp_path, "classification|A|binary|0.0")
+    assert found == {smiles: float(number < 3) for number, smiles in enumerate(SMILES)}
+
+
+def test_a_missing_identifier_is_told_by_the_column_of_the_partners_own_file(tmp_path: Path) -> None:
+    ids = [None, *(f"c{number}" for number in range(1, 10))]
+    columns = {"name": ids, "smiles": SMILES, "assay": ["A", None, *["A"] * 8], "value": range(10)}
+    table = write_csv(tmp_path / "own.csv", columns)
+    assert prepared(tmp_path, [table], *LONG, "--id-column", "name", "--assay-type", "ADME").exit_code == 0
+    told = pa_csv.read_csv(tmp_path / "out" / "rejects.csv")
+    rows = zip(*(told[name].to_pylist() for name in ("row", "reason", "explanation")), strict=True)
+    missing = (1, "missing-field", "name is missing")  # of the table's compounds, and of its results
+    assert list(rows) == [missing, missing, (2, "missing-field", "assay is missing")]

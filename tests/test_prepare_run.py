@@ -216,7 +216,10 @@ def test_columns_of_numbers_flags_and_categories_are_taken_as_text(tmp_path: Pat
 def test_tables_without_an_assay_or_a_compound_are_told_not_crashed_on(tmp_path: Path, structures: Path) -> None:
     t0, t1, t2 = tuner_tables(tmp_path)
     t0.write_text("input_assay_id,assay_type\nkinase,nonsense\n", encoding="utf-8")
-    assert run(tmp_path, (t0, t1, t2), structures).rejected == {"T1.csv: unknown-assay": 105, "T0.csv: unknown-word": 1}
+    assert run(tmp_path, (t0, t1, t2), structures).rejected == {
+        "T1.csv: assay-rejected": 105,
+        "T0.csv: unknown-word": 1,
+    }
     empty = tuner_tables(tmp_path / "empty", ())
     assert run(tmp_path / "empty", empty, structures).counts.rows == 0
 

@@ -22,7 +22,7 @@ def reasons(log: RejectLog) -> list[tuple[int, str]]:
 
 def read(columns: dict[str, list[object]], log: RejectLog) -> RawResults:
     table = source("T1.csv", columns)
-    return read_results([table], {"a": 0, "b": 1}, {"c1": 0, "c2": 1, "bad": REFUSED}, log)
+    return read_results([table], {"a": 0, "b": 1, "refused": REFUSED}, {"c1": 0, "c2": 1, "bad": REFUSED}, log)
 
 
 def test_tables_are_told_by_their_columns() -> None:
@@ -48,8 +48,12 @@ def test_tables_are_told_by_their_columns() -> None:
         ("c9", "a", "=", "5", "unknown-compound"),
         ("bad", "a", "=", "5", "compound-rejected"),
         ("c1", "z", "=", "5", "unknown-assay"),
-        (None, "a", "=", "5", "unknown-compound"),
-        ("c1", None, "=", "5", "unknown-assay"),
+        ("c1", "refused", "=", "5", "assay-rejected"),
+        (None, "a", "=", "5", "missing-field"),
+        (" ", "a", "=", "5", "missing-field"),
+        ("c1", None, "=", "5", "missing-field"),
+        ("c1", "", "=", "5", "missing-field"),
+        (None, None, "=", None, "missing-field"),
         ("c1", "a", "=", None, "missing-field"),
         ("c1", "a", "=", "ten", "not-a-number"),
         ("c1", "a", "=", "1,5", "not-a-number"),

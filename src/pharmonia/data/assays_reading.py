@@ -45,7 +45,7 @@ QUALIFIERS = {
 }
 _TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
 _FLAGS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
-_UNKNOWN = -128  # of a code: no such thing
+_UNKNOWN, _MISSING = -128, -127  # of a code: no such thing, and nothing at all
 
 ThingT = TypeVar("ThingT")
 
@@ -107,6 +107,16 @@ def read_assays(tables: Sequence[SourceTable], log: RejectLog) -> tuple[Assay, .
     return _one_per_catalogue(found, log)
 
 
+def named_assays(tables: Sequence[SourceTable], log: RejectLog) -> frozenset[str]:
+    """Every identifier that tables T0 mention, those of rows that were turned away included."""
+    names = {fields[ASSAY_ID] for table in tables for _, fields in _records(table)}
+    for table in tables:
+        place = table.columns.column_names.index(ASSAY_ID)
+        lost = [text.split(",") for text in log.texts(table.name, RowReason.FIELD_COUNT)]
+        names.update(fields[place].strip(' "') for fields in lost if len(fields) > place)
+    return frozenset(names - {""})
+
+
 def read_catalogue(tables: Sequence[SourceTable], log: RejectLog) -> tuple[CatalogueTask, ...]:
     """The tasks of tables T_cat; a task that stands twice counts once."""
     tasks: dict[str, CatalogueTask] = {}
@@ -135,7 +145,7 @@ def read_results(
 
     Args:
         tables: The tables.
-        assays: Index of each assay by identifier.
+        assays: Index of each assay by identifier; below 0 for one whose description was turned away.
         compounds: Index of each compound by identifier; below 0 for one whose structure was turned away.
         log: Where rows that cannot be used are noted.
     """
@@ -170,9 +180,12 @@ def _read_part(
         open_rows[rows] = False
         log.add(table.name, table.rows[rows], reason, text, shown(table.column(column).take(pa.array(rows))))
 
-    compound = _codes(table.column(COMPOUND_ID), compounds)
-    assay = _codes(table.column(ASSAY_ID), assays)
+    compound = _codes(table.column(COMPOUND_ID), {"": _MISSING, **compounds}, missing=_MISSING)
+    assay = _codes(table.column(ASSAY_ID), {"": _MISSING, **assays}, missing=_MISSING)
+    for codes, column in ((assay, ASSAY_ID), (compound, COMPOUND_ID)):
+        refuse(codes == _MISSING, RowReason.MISSING, f"{table.name_of(column)} is missing", column)
     refuse(assay == _UNKNOWN, RowReason.UNKNOWN_ASSAY, "no table of assays describes it", ASSAY_ID)
+    refuse(assay < 0, RowReason.REFUSED_ASSAY, "its assay's row in T0 was turned away: see its reason there", ASSAY_ID)
     refuse(compound == _UNKNOWN, RowReason.UNKNOWN_COMPOUND, "no table of compounds has its structure", COMPOUND_ID)
     refuse(compound < 0, RowReason.NO_STRUCTURE, "the structure of its compound was turned away", COMPOUND_ID)
     qualifier = np.zeros(table.rows.size, dtype=np.int64)

@@ -37,6 +37,7 @@ class RowReason(StrEnum):
     THRESHOLD = "unusable-threshold"
     DUPLICATE_ASSAY = "assay-twice"
     UNKNOWN_ASSAY = "unknown-assay"
+    REFUSED_ASSAY = "assay-rejected"
     UNKNOWN_COMPOUND = "unknown-compound"
     TWO_STRUCTURES = "identifier-of-two-structures"
     NO_STRUCTURE = "compound-rejected"
@@ -90,6 +91,11 @@ class RejectLog:
             self._chunks.append(
                 Rejected(table=table, rows=rows[chosen], reason=str(name), explanation=text, values=values)
             )
+
+    def texts(self, table: str, reason: RowReason) -> list[str]:
+        """The offending fields of a table's rows that were turned away for one reason."""
+        chunks = [chunk for chunk in self._chunks if (chunk.table, chunk.reason) == (table, reason.value)]
+        return [text or "" for chunk in chunks for text in chunk.values.to_pylist()]
 
     def counts(self) -> dict[str, int]:
         """Rows by "table: reason", the most frequent first."""

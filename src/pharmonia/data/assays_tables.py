@@ -1,7 +1,7 @@
 """Tables as partners have them - TUNER's T0, T1, T2 and T_cat, or plain long and wide ones - under one set of names."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -39,11 +39,13 @@ class SourceTable:
         name: For messages and rejects; a file's name.
         columns: Its columns, text or numbers; repeated texts may be dictionary-encoded.
         rows: (n_rows,) int64, numbers of the rows in their file, counted from 1 without the header.
+        own_names: What the file calls its columns, where that differs.
     """
 
     name: str
     columns: pa.Table
     rows: Rows
+    own_names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.columns.num_rows != self.rows.size:
@@ -62,6 +64,10 @@ class SourceTable:
             raise DataFileError(
                 f"{self.name}: the column {name!r} is of {whole.type}, not of text or numbers"
             ) from error
+
+    def name_of(self, name: str) -> str:
+        """What the file calls a column."""
+        return self.own_names.get(name, name)
 
     def has(self, name: str) -> bool:
         """Whether there is such a column."""
@@ -187,17 +193,25 @@ def _take_apart(table: SourceTable, layout: PlainLayout) -> tuple[SourceTable, l
             raise unknown_name(f"column of {table.name}", name, table.columns.column_names)
     ids = table.column(layout.compound_id or layout.smiles)
     compounds = pa.table({COMPOUND_ID: ids, SMILES: table.column(layout.smiles)})
-    results = [_long(table, ids, layout)] if layout.assay else [_wide(table, ids, one) for one in layout.endpoints]
-    return SourceTable(name=table.name, columns=compounds, rows=table.rows), results
+    results = (
+        [_long(table, ids, layout)] if layout.assay else [_wide(table, ids, one, layout) for one in layout.endpoints]
+    )
+    return SourceTable(name=table.name, columns=compounds, rows=table.rows, own_names=_own_names(layout)), results
+
+
+def _own_names(layout: PlainLayout) -> dict[str, str]:
+    names = {COMPOUND_ID: layout.compound_id or layout.smiles, SMILES: layout.smiles, ASSAY_ID: layout.assay}
+    return {name: own for name, own in names.items() if own is not None}
 
 
 def _long(table: SourceTable, ids: pa.Array, layout: PlainLayout) -> SourceTable:
     places = {ASSAY_ID: layout.assay, VALUE: layout.value, QUALIFIER: layout.qualifier, UNIT: layout.unit}
     columns = {name: table.column(place) for name, place in places.items() if place is not None}
-    return SourceTable(name=table.name, columns=pa.table({COMPOUND_ID: ids, **columns}), rows=table.rows)
+    whole = pa.table({COMPOUND_ID: ids, **columns})
+    return SourceTable(name=table.name, columns=whole, rows=table.rows, own_names=_own_names(layout))
 
 
-def _wide(table: SourceTable, ids: pa.Array, endpoint: str) -> SourceTable:
+def _wide(table: SourceTable, ids: pa.Array, endpoint: str, layout: PlainLayout) -> SourceTable:
     """The measured cells of one column."""
     cells = table.column(endpoint)
     if pa.types.is_dictionary(cells.type):
@@ -207,7 +221,8 @@ def _wide(table: SourceTable, ids: pa.Array, endpoint: str) -> SourceTable:
     chosen = pa.array(rows)
     name = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows.size, dtype=np.int32)), pa.array([endpoint]))
     columns = {COMPOUND_ID: ids.take(chosen), ASSAY_ID: name, VALUE: cells.take(chosen)}
-    return SourceTable(name=table.name, columns=pa.table(columns), rows=table.rows[rows])
+    names = _own_names(layout)
+    return SourceTable(name=table.name, columns=pa.table(columns), rows=table.rows[rows], own_names=names)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -81,7 +81,7 @@ def list_compounds(tables: Sequence[SourceTable], log: RejectLog) -> ListedCompo
         identifier = _codes(table.column(COMPOUND_ID), ids)
         structure = _codes(table.column(SMILES), smiles)
         nameless = np.flatnonzero(identifier < 0)
-        log.add(table.name, table.rows[nameless], RowReason.MISSING, f"{COMPOUND_ID} is missing")
+        log.add(table.name, table.rows[nameless], RowReason.MISSING, f"{table.name_of(COMPOUND_ID)} is missing")
         empty = np.flatnonzero((identifier >= 0) & (structure < 0))
         named = shown(table.column(COMPOUND_ID).take(pa.array(empty)))
         log.add_refusals(table.name, table.rows[empty], [Refusal.EMPTY] * empty.size, named)

@@ -15,7 +15,7 @@ from pharmonia.chem.keyed import PreparationKey
 from pharmonia.chem.standardise_qsar import RDKIT_VERSION
 from pharmonia.chem.standardise_qsar_settings import Refusal
 from pharmonia.data.assays import Assay, Results
-from pharmonia.data.assays_reading import RawResults, read_assays, read_catalogue, read_results
+from pharmonia.data.assays_reading import RawResults, named_assays, read_assays, read_catalogue, read_results
 from pharmonia.data.assays_rejects import RejectLog, RowReason
 from pharmonia.data.assays_replicates import JoinedResults, is_credible, join_results
 from pharmonia.data.assays_tables import PlainLayout, SortedTables, SourceTable, sort_tables
@@ -183,13 +183,12 @@ def prepare_tables(
     profile = recipe.profile
     listed = sort_tables(tables, layout)
     catalogue = read_catalogue(listed.catalogue, log)
-    assays = _assays(listed, layout, log)
+    assays, numbers = _assays(listed, layout, log)
     structures = list_compounds(listed.compounds, log)
     compounds, rows = _compounds(structures, profile, key, pipeline, log)
     row_of = {
         name: int(rows.row_of_form[form]) if form != REFUSED else REFUSED for name, form in compounds.form_of.items()
     }
-    numbers = {assay.assay_id: number for number, assay in enumerate(assays)}
     raw = read_results(listed.results, numbers, row_of, log)
     assays, joined, n_credible = _join(raw, assays, profile, log)
     built = build_tasks(joined.results, assays, rows.fold, profile, catalogue)
@@ -245,16 +244,18 @@ def _counts(
     )
 
 
-def _assays(listed: SortedTables, layout: PlainLayout | None, log: RejectLog) -> tuple[Assay, ...]:
-    """Assays of tables T0, then those that only plain tables mention."""
-    described = read_assays(listed.assays, log)
-    known = {assay.assay_id for assay in described}
-    if layout is None:
-        return described
-    new = [name for name in listed.plain_assays if name not in known]
-    kind, direction, unit = layout.assay_type, layout.direction, layout.to or ""
-    plain = (Assay(assay_id=name, assay_type=kind, direction=direction, unit=unit) for name in new)
-    return (*described, *plain)
+def _assays(
+    listed: SortedTables, layout: PlainLayout | None, log: RejectLog
+) -> tuple[tuple[Assay, ...], dict[str, int]]:
+    """Assays of tables T0, then those that only plain tables mention; and their indices, `REFUSED` of refused ones."""
+    assays = list(read_assays(listed.assays, log))
+    known = named_assays(listed.assays, log)  # one that T0 turned away never comes back under default rules
+    if layout is not None:
+        new = [name for name in listed.plain_assays if name not in known]
+        kind, direction, unit = layout.assay_type, layout.direction, layout.to or ""
+        assays += [Assay(assay_id=name, assay_type=kind, direction=direction, unit=unit) for name in new]
+    numbers = {assay.assay_id: number for number, assay in enumerate(assays)}
+    return tuple(assays), {**dict.fromkeys(known, REFUSED), **numbers}
 
 
 def _compounds(
