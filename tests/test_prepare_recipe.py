@@ -167,6 +167,7 @@ def test_departures_from_expectations_are_found() -> None:
         ("mine", DriftKind.RANGE),
         ("mine", DriftKind.REPEATED),
         ("mine", DriftKind.QUALIFIED),
+        ("nobody", DriftKind.ASSAYS),
     ]
     assert drifts[1].sentence() == "mine: value-range is median 5, expected is 0 to 4"
 

@@ -13,6 +13,7 @@ from pharmonia.base.canonical import Json
 from pharmonia.base.errors import OptionError
 from pharmonia.data.assays import Assay, AssayType, Results
 from pharmonia.data.catalogue import unknown_name
+from pharmonia.data.tasks import TaskKind
 from pharmonia.data.tasks_candidates import Candidate
 from pharmonia.data.units import plain_unit
 
@@ -32,7 +33,7 @@ class AssayStatistics:
         n_results: Results after joining.
         repeated: Share of credible results that went into another's.
         qualified: Share of results qualified "<" or ">".
-        quantiles: At 0, 5, 50, 95 and 100 %.
+        quantiles: At 0, 5, 50, 95 and 100 %; none where no result is left.
         actives: Share of actives of its first main classification task; NaN where it has none.
     """
 
@@ -64,6 +65,8 @@ class AssayStatistics:
 class DriftKind(StrEnum):
     """What departs from an expectation."""
 
+    ASSAYS = "assays"
+    RESULTS = "results"
     UNIT = "unit"
     RANGE = "value-range"
     CLASSES = "class-balance"
@@ -107,7 +110,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """An assay that departs from an expectation."""
+    """An assay that departs from an expectation, or, by its pattern, an expectation that names no assay."""
 
     assay_id: str
     kind: DriftKind
@@ -122,7 +125,7 @@ class Drift:
 def statistics_of(
     results: Results, assays: Sequence[Assay], n_credible: npt.NDArray[np.int64], candidates: Sequence[Candidate]
 ) -> tuple[AssayStatistics, ...]:
-    """Each assay that has results, in numbers.
+    """Each assay in numbers, those without any result included.
 
     Args:
         results: Joined, sorted by assay.
@@ -133,39 +136,47 @@ def statistics_of(
     balance: dict[str, float] = {}
     for one in candidates:
         n_labels = one.n_first + one.n_second
-        if one.threshold is not None and not one.auxiliary and n_labels:
+        if one.kind is TaskKind.CLASSIFICATION and not one.auxiliary and n_labels:
             balance.setdefault(one.assay_id, one.n_first / n_labels)
     starts = np.searchsorted(results.assay, np.arange(len(assays) + 1))
     found = []
     for number, assay in enumerate(assays):
         rows = slice(int(starts[number]), int(starts[number + 1]))
         values = results.value[rows]
-        if values.size:
-            found.append(
-                AssayStatistics(
-                    assay_id=assay.assay_id,
-                    assay_type=assay.assay_type,
-                    catalogue_id=assay.catalogue_id,
-                    unit=assay.unit,
-                    n_results=values.size,
-                    repeated=1 - values.size / max(int(n_credible[number]), values.size),
-                    qualified=float((results.qualifier[rows] != 0).mean()),
-                    quantiles=tuple(np.quantile(values, QUANTILES).tolist()),
-                    actives=balance.get(assay.assay_id, math.nan),
-                )
+        found.append(
+            AssayStatistics(
+                assay_id=assay.assay_id,
+                assay_type=assay.assay_type,
+                catalogue_id=assay.catalogue_id,
+                unit=assay.unit,
+                n_results=values.size,
+                repeated=1 - values.size / max(int(n_credible[number]), values.size, 1),
+                qualified=float((results.qualifier[rows] != 0).mean()) if values.size else 0.0,
+                quantiles=tuple(np.quantile(values, QUANTILES).tolist()) if values.size else (),
+                actives=balance.get(assay.assay_id, math.nan),
             )
+        )
     return tuple(found)
 
 
 def drift(statistics: Sequence[AssayStatistics], expectations: Sequence[Expectation]) -> tuple[Drift, ...]:
-    """Where assays depart from what is expected of them; an assay answers to every expectation that names it."""
-    return tuple(
+    """Where assays depart from what is expected of them, then the expectations that name no assay.
+
+    An assay answers to every expectation that names it; one without any result departs from each.
+    """
+    departures = [
         found
         for one in statistics
         for expected in expectations
         if _names(expected, one)
         for found in _departures(one, expected)
-    )
+    ]
+    unmet = [
+        Drift(assay_id=expected.assays, kind=DriftKind.ASSAYS, found="none", expected="at least one")
+        for expected in expectations
+        if not any(_names(expected, one) for one in statistics)
+    ]
+    return (*departures, *unmet)
 
 
 def expectations_from(document: Mapping[str, object], where: str) -> tuple[Expectation, ...]:
@@ -210,6 +221,8 @@ def _names(expected: Expectation, one: AssayStatistics) -> bool:
 
 
 def _departures(one: AssayStatistics, expected: Expectation) -> list[Drift]:
+    if not one.n_results:
+        return [_drift(one, DriftKind.RESULTS, "none", "at least one")]
     found = []
     if expected.unit is not None and plain_unit(one.unit) != plain_unit(expected.unit):
         found.append(_drift(one, DriftKind.UNIT, one.unit or "not stated", expected.unit))

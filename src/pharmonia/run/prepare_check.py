@@ -22,7 +22,7 @@ class CheckResult:
 
     Args:
         report: What the preparation took in, turned away and made.
-        drifts: Assays that depart from an expectation.
+        drifts: Assays that depart from an expectation, and expectations that name no assay.
     """
 
     report: PrepareReport
