@@ -14,7 +14,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold, rdScaffoldNetwork
 from pharmonia.base.errors import CompoundError, OptionError
 from pharmonia.chem.ecfp import Ecfp, keyed_ecfp
 from pharmonia.chem.ecfp_matrix import CsrMatrix, EcfpSettings, permute_columns, stack_rows
-from pharmonia.chem.folds import fold_scaffold
+from pharmonia.chem.folds import fold_scaffold, without_stereo
 from pharmonia.chem.folds_settings import AcyclicRule, FoldMethod, FoldSettings, fold_label, folds_of
 from pharmonia.chem.keyed import KEY_BYTES, PreparationKey
 from pharmonia.chem.reference_structures import reference_structures
@@ -186,6 +186,30 @@ def test_scaffolds_follow_the_rules_one_by_one(smiles: str) -> None:
 def test_a_scaffold_of_few_rings_is_the_murcko_scaffold() -> None:
     assert fold_scaffold(Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O"), 3) == "c1ccccc1"
     assert fold_scaffold(Chem.MolFromSmiles("CCCCO"), 3) == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("O=C1N[C@@H](c2ccccc2)Cc2ccccc21", "O=C1N[C@H](c2ccccc2)Cc2ccccc21"),
+        ("C[C@H]1CC[C@@H](c2ccccc2)CC1", "C[C@H]1CC[C@H](c2ccccc2)CC1"),
+        ("C(/c1ccccc1)=C/c1ccccc1", "C(/c1ccccc1)=C\\c1ccccc1"),
+        (SMILES[4], SMILES[4].replace("@@", "_").replace("@", "@@").replace("_", "@")),
+    ],
+)
+def test_stereo_has_no_part_in_a_scaffold(one: str, other: str) -> None:
+    assert Chem.CanonSmiles(one) != Chem.CanonSmiles(other)  # type: ignore[no-untyped-call]
+    scaffold = fold_scaffold(Chem.MolFromSmiles(one), 3)
+    assert scaffold == fold_scaffold(Chem.MolFromSmiles(other), 3)
+    assert not set(scaffold) & set("@/\\")
+
+
+@pytest.mark.parametrize("smiles", MANY_RINGS)
+def test_a_form_without_stereo_keeps_its_scaffold_and_its_own_text(smiles: str) -> None:
+    form = Chem.MolToSmiles(Chem.MolFromSmiles(smiles), isomericSmiles=False)
+    murcko = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(Chem.MolFromSmiles(form)))  # type: ignore[no-untyped-call]
+    assert fold_scaffold(Chem.MolFromSmiles(form), 99) == murcko
+    assert without_stereo(form) == form
 
 
 SUBSTITUENTS = ("C", "CC", "O", "Cl", "F", "C(F)(F)F", "C#N", "N", "OC", "C(=O)O", "S(N)(=O)=O", "[N+](=O)[O-]")

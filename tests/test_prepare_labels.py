@@ -12,6 +12,7 @@ from pharmonia.base.errors import ExpectationError, OptionError, UnknownNameErro
 from pharmonia.cli.main import app
 from pharmonia.data.assays_tables import PlainLayout
 from pharmonia.run import prepare_structures
+from pharmonia.run.prepare_check import check_prepared, read_expectations
 from pharmonia.run.prepare_files import open_prepared
 from pharmonia.run.prepare_key import create_preparation_key
 from prepare_cases import write_csv
@@ -38,12 +39,12 @@ def few_references(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare_structures, "reference_structures", lambda: ("Oc1ccccn1", "CC("))
 
 
-def prepared(folder: Path, tables: Sequence[Path], *options: str) -> Result:
+def prepared(folder: Path, tables: Sequence[Path], *options: str, settings: str = SETTINGS) -> Result:
     """What `pharmonia prepare` says of long tables with the columns smiles, assay, value."""
     key, profile = folder / "key", folder / "profile.toml"
     if not key.exists():
         create_preparation_key(key)
-    profile.write_text(SETTINGS)
+    profile.write_text(settings)
     arguments = [
         "prepare",
         *map(str, tables),
@@ -125,6 +126,23 @@ def test_what_results_become_needs_a_column_of_units_and_a_unit_that_exists() ->
         PlainLayout(smiles="s", assay="a", value="v", unit="u", to="pIC51")
 
 
+def test_an_expectation_that_nothing_can_answer_to_is_a_departure(tmp_path: Path) -> None:
+    t0 = {"input_assay_id": ["A", "B"], "assay_type": ["OTHER", "ADME"], "is_binary": ["true", "false"]}
+    columns = {"smiles": SMILES, "assay": ["A"] * 10, "value": [1] * 3 + [-1] * 7}
+    tables = [write_csv(tmp_path / "T0.csv", t0), write_csv(tmp_path / "own.csv", columns)]
+    assert prepared(tmp_path, tables, *LONG).exit_code == 0
+    expected = tmp_path / "expected.toml"
+    for text, found in (
+        ('assays = "ADEM"', [("ADEM", "assays")]),  # a slip of the pen
+        ('assays = "ADME"', [("B", "results")]),
+        ('assays = "OTHER"\nactives = [0.9, 1.0]', [("A", "class-balance")]),
+        ('assays = "OTHER"\nactives = [0.25, 0.35]', []),
+    ):
+        expected.write_text(f"[[expect]]\n{text}\n")
+        result = check_prepared(tmp_path / "out", None, read_expectations(expected))
+        assert [(one.assay_id, one.kind.value) for one in result.drifts] == found
+
+
 def test_two_spellings_of_micromolar_are_one_unit(tmp_path: Path) -> None:
     units = ["uM", "µM", "μM", " uM", ""] * 2
     table = write_csv(tmp_path / "own.csv", {"smiles": SMILES, "assay": ["A"] * 10, "value": range(10), "unit": units})
@@ -189,3 +207,16 @@ def test_a_missing_identifier_is_told_by_the_column_of_the_partners_own_file(tmp
     rows = zip(*(told[name].to_pylist() for name in ("row", "reason", "explanation")), strict=True)
     missing = (1, "missing-field", "name is missing")  # of the table's compounds, and of its results
     assert list(rows) == [missing, missing, (2, "missing-field", "assay is missing")]
+
+
+@pytest.mark.parametrize("method", ["scaffold", "lsh"])
+def test_mirror_images_share_a_fold_where_stereo_is_kept(tmp_path: Path, method: str) -> None:
+    left = ("O=C1N[C@@H](c2ccccc2)Cc2ccccc21", "CC[C@H](C)O", "CC[C@@H](F)Cl", "C/C=C/CO", "C[C@@H](N)C(=O)O")
+    right = ("O=C1N[C@H](c2ccccc2)Cc2ccccc21", "CC[C@@H](C)O", "CC[C@H](F)Cl", "C/C=C\\CO", "C[C@H](N)C(=O)O")
+    table = write_csv(tmp_path / "own.csv", {"smiles": left + right, "assay": ["A"] * 10, "value": range(10)})
+    folds = f"n_folds = 20\nmethod = '{method}'\n[standard]\nkeep_stereo = true\n"
+    assert prepared(tmp_path, [table], *LONG, settings=SETTINGS.replace("n_folds = 2\n", folds)).exit_code == 0
+    made = pa_csv.read_csv(tmp_path / "out" / "compounds.csv").to_pydict()
+    assert len(set(made["standard_smiles"])) == 10
+    fold = dict(zip(made["input_compound_id"], made["fold"], strict=True))
+    assert [fold[smiles] for smiles in left] == [fold[smiles] for smiles in right]

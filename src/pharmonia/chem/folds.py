@@ -7,16 +7,24 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold, rdScaffoldNetwork
 
+from pharmonia.chem.standardise import molecule
+
 
 def fold_scaffold(parsed: Chem.Mol, n_rings: int) -> str:
-    """SMILES of the scaffold that decides on the fold; empty for a compound without a ring.
+    """SMILES, without stereo, of the scaffold that decides on the fold; empty for a compound without a ring.
 
     The Bemis-Murcko scaffold; one of more rings is cut down through its scaffold network (Varin et al. 2011,
     doi:10.1021/ci2000924) to the node with about n_rings rings, chosen by rules like those of the scaffold tree
     (Schuffenhauer et al. 2007, doi:10.1021/ci600338x) as MELLODDY-TUNER 3 orders them.
     """
-    murcko = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(parsed))  # type: ignore[no-untyped-call]
+    scaffold = MurckoScaffold.GetScaffoldForMol(parsed)  # type: ignore[no-untyped-call]
+    murcko = Chem.MolToSmiles(scaffold, isomericSmiles=False)  # mirror images have equal columns, so one fold
     return _cut_down(str(murcko), n_rings) if murcko else ""
+
+
+def without_stereo(form: str) -> str:
+    """SMILES of a standard form without its stereo, by which a compound without a ring finds its fold."""
+    return str(Chem.MolToSmiles(molecule(form), isomericSmiles=False))
 
 
 @lru_cache(maxsize=50_000)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pharmonia.base.errors import InputError, OptionError
 from pharmonia.chem.ecfp_matrix import permute_columns
+from pharmonia.chem.folds import without_stereo
 from pharmonia.chem.folds_settings import fold_label, folds_of
 from pharmonia.chem.keyed import PreparationKey
 from pharmonia.chem.standardise_qsar import RDKIT_VERSION
@@ -278,6 +279,8 @@ def _compounds(
 
 
 def _fold_labels(forms: Sequence[str], made: Featurised, rows: Sequence[int], profile: PrepareProfile) -> list[str]:
+    if profile.standard.keep_stereo:
+        forms = [without_stereo(form) for form in forms]
     return [
         fold_label(made.scaffolds[row], form, made.matrix.row(row), profile.folds)
         for form, row in zip(forms, rows, strict=True)

@@ -24,7 +24,7 @@ from pharmonia.run.prepare_pool import StructurePool, Work
 
 _BATCH = 20_000  # texts whose payloads are held at a time
 _FORM, _REFUSAL = b"=", b"!"
-_STAGES_VERSION = 2  # raised whenever the code of a stage gives other results
+_FORMS_VERSION, _FEATURES_VERSION = 2, 3  # raised whenever the code of a stage gives other results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,9 +50,15 @@ class StructurePipeline:
     ) -> None:
         self._profile, self._cache, self._progress = profile, cache, progress
         self._pool = StructurePool(n_workers, _REFUSAL + Refusal.CRASHED.value.encode())
-        common: list[Json] = [_STAGES_VERSION, RDKIT_VERSION]
-        self._standard_stage = digest_json(["standard", plain(profile.standard), *common])
-        self._features_stage = digest_json(["features", plain(profile.ecfp), profile.folds.n_rings, *common])
+        forms: list[Json] = ["standard", plain(profile.standard), _FORMS_VERSION, RDKIT_VERSION]
+        features: list[Json] = [
+            "features",
+            plain(profile.ecfp),
+            profile.folds.n_rings,
+            _FEATURES_VERSION,
+            RDKIT_VERSION,
+        ]
+        self._standard_stage, self._features_stage = digest_json(forms), digest_json(features)
 
     def __enter__(self) -> "StructurePipeline":
         return self
