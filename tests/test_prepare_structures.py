@@ -87,6 +87,19 @@ def test_salts_solvates_and_repeats_are_no_mixtures(salt: str) -> None:
     assert standard(salt)
 
 
+@pytest.mark.parametrize(
+    ("drug", "counter_ion"),
+    [
+        ("CN1CCCN=C1C=Cc1cccs1", "O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O"),
+        ("C1CNCCN1", "O=C(O)CC(O)(CC(=O)O)C(=O)O"),
+        ("CN(C)C(=N)NC(=N)N", "O=C(O)c1ccc2ccccc2c1O"),
+    ],
+)
+def test_of_a_salt_the_larger_organic_part_is_kept_as_the_docs_warn(drug: str, counter_ion: str) -> None:
+    assert standard(f"{drug}.{counter_ion}") == standard(counter_ion)
+    assert standard(f"{drug}.Cl") == standard(drug)
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(OptionError, match="max_atoms"):
         StandardSettings(max_atoms=0)
