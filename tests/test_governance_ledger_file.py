@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,15 @@ from pharmonia.governance.events import PlanFiled
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.ledger import Entry, Head, sign_entry
 from pharmonia.governance.proofs import prove_consistency, prove_inclusion
-from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, HASHES, StoredHashes, open_ledger, read_checkpoints
+from pharmonia.run.ledgerfile import (
+    CHECKPOINTS,
+    ENTRIES,
+    HASHES,
+    StoredHashes,
+    append_durably,
+    open_ledger,
+    read_checkpoints,
+)
 
 LEDGER = "aa" * 32
 AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -160,6 +169,116 @@ def test_a_full_disk_takes_nothing_back_and_leaves_a_ledger_that_goes_on(
         assert proof.shows(entry(2).to_line(), checkpoint_of(tree_of(3)).checkpoint)
     with open_ledger(tmp_path, LEDGER) as ledger:
         assert ledger.head == tree_of(3)
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+FSYNC, TAKE_BACK, REMEMBER = "os.fsync", "pharmonia.run.ledgerfile._take_back", "pharmonia.run.ledgerfile.replace"
+
+
+@pytest.mark.parametrize("calls", [(FSYNC,), (FSYNC, TAKE_BACK), (REMEMBER,)], ids=["write", "take-back", "remember"])
+def test_an_interrupted_append_leaves_a_ledger_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: tuple[str, ...]
+) -> None:
+    """Ctrl-C while an entry, or a checkpoint, is written: what is said next has the number of what was not said."""
+    with open_ledger(tmp_path, LEDGER) as ledger:
+        ledger.append(entries(2))
+        first = checkpoint_of(ledger.head)
+        for append in (lambda: ledger.append([entry(2)]), lambda: ledger.append_checkpoint(first)):
+            with monkeypatch.context() as patch:
+                for call in calls:
+                    patch.setattr(call, interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    append()
+        assert ledger.head == tree_of(2)
+        assert ledger.last_checkpoint is None
+        said = [*entries(2), entry(2, "ef" * 32)]
+        assert ledger.append([said[2]]) == 3
+        assert read_checkpoints(tmp_path / CHECKPOINTS) == []
+        last = checkpoint_of(ledger.head)
+        ledger.append_checkpoint(last)
+        ledger.append([entry(3)])
+    assert (tmp_path / ENTRIES).read_bytes() == b"".join(one.to_line() + b"\n" for one in [*said, entry(3)])
+    with open_ledger(tmp_path, LEDGER) as ledger:
+        assert (ledger.head.tree.size, ledger.last_checkpoint) == (4, last)
+
+
+def test_an_append_interrupted_for_good_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(tmp_path, LEDGER) as ledger, monkeypatch.context() as patch:
+        patch.setattr(FSYNC, interrupted)
+        patch.setattr(TAKE_BACK, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.append([entry(0)])
+    with open_ledger(tmp_path, LEDGER) as ledger:
+        assert ledger.append([entry(ledger.head.tree.size)]) == 2
+
+
+def test_a_line_that_was_interrupted_in_its_middle_is_no_part_of_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    append_durably(path, b"one\n")
+    path.write_bytes(b"one\ntw")
+    append_durably(path, b"three\n")
+    assert path.read_bytes() == b"one\nthree\n"
+
+
+def test_a_ledger_that_became_shorter_under_its_writer_is_not_written_on(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, LEDGER) as ledger:
+        ledger.append(entries(2))
+        os.truncate(tmp_path / ENTRIES, 10)
+        with pytest.raises(LedgerError, match="partner's copy"):
+            ledger.append([entry(2)])
+    assert (tmp_path / ENTRIES).stat().st_size <= 10
+
+
+def test_who_let_go_of_the_lock_writes_no_more(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, LEDGER) as old:
+        old.append(entries(1))
+    with open_ledger(tmp_path, LEDGER) as new:
+        new.append([entry(1)])
+        with pytest.raises(LedgerBusyError, match="let go of"):
+            old.append([entry(1, "ef" * 32)])
+        with pytest.raises(LedgerBusyError, match="let go of"):
+            old.append_checkpoint(checkpoint_of(tree_of(1)))
+    with open_ledger(tmp_path, LEDGER) as ledger:
+        assert ledger.head == tree_of(2)
+
+
+def test_the_lock_is_held_until_an_append_under_way_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, real = threading.Event(), threading.Event(), os.fsync
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        go_on.wait(10.0)
+        real(descriptor)
+
+    def is_locked() -> bool:
+        try:
+            with open_ledger(tmp_path, LEDGER):
+                return False
+        except LedgerBusyError:
+            return True
+
+    opened = open_ledger(tmp_path, LEDGER)
+    ledger = opened.__enter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", slow)
+        writer = threading.Thread(target=ledger.append, args=([entry(0)],))
+        writer.start()
+        assert begun.wait(10.0)
+        closer = threading.Thread(target=opened.__exit__, args=(None, None, None))
+        closer.start()
+        closer.join(0.2)
+        assert closer.is_alive()
+        assert is_locked()
+        go_on.set()
+        writer.join(10.0)
+        closer.join(10.0)
+    with open_ledger(tmp_path, LEDGER) as again:
+        assert again.head == tree_of(1)
 
 
 @pytest.mark.parametrize("place", [0, 200, -2])

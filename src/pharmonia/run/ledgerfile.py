@@ -11,9 +11,12 @@ A line that lacks its end was never acknowledged. Opening sets it aside, so that
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
+from threading import Lock
 
 from pharmonia.base.errors import InputError, LedgerBusyError, LedgerError, ProofError
 from pharmonia.governance.agreement_history import AgreementHistory
@@ -27,23 +30,46 @@ from pharmonia.run.files import cannot_write
 ENTRIES, CHECKPOINTS, HASHES = "entries.jsonl", "checkpoints.jsonl", "hashes.bin"
 
 
-class LedgerFile:
-    """A ledger that this process alone appends to; made by `open_ledger`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A ledger as far as somebody was told that it is on the disk; replaced as one, so that nothing comes in between.
 
-    def __init__(self, folder: Path, head: Head, checkpoints: Sequence[SignedCheckpoint]) -> None:
+    Args:
+        head: The tree, and how many entries each author has made.
+        last: The latest checkpoint.
+        n_entry_bytes: Of the entries.
+        n_checkpoint_bytes: Of the checkpoints.
+    """
+
+    head: Head
+    last: SignedCheckpoint | None
+    n_entry_bytes: int
+    n_checkpoint_bytes: int
+
+
+class LedgerFile:
+    """A ledger that this process alone appends to; made by `open_ledger`.
+
+    Guarantees:
+        an_interrupted_append_leaves_no_trace: Whatever ends it, its lines are gone before anything else is appended.
+        who_let_go_of_the_lock_writes_no_more: An append under way is waited for, and a later one refused.
+    """
+
+    def __init__(self, folder: Path, known: _Known) -> None:
         self._folder = folder
-        self._head = head
-        self._last = checkpoints[-1] if checkpoints else None
+        self._known = known
+        self._is_open = True
+        self._one_at_a_time = Lock()
 
     @property
     def head(self) -> Head:
         """The tree so far, and what each author's next number is."""
-        return self._head
+        return self._known.head
 
     @property
     def last_checkpoint(self) -> SignedCheckpoint | None:
         """The latest that was appended, if any was."""
-        return self._last
+        return self._known.last
 
     def append(self, entries: Sequence[Entry]) -> int:
         """Append entries, in order; on the disk when this returns.
@@ -55,34 +81,58 @@ class LedgerFile:
 
         Raises:
             LedgerError: One is of another ledger, or not its author's next; none was appended.
+            LedgerBusyError: The lock was let go of; none was appended.
             DiskFullError: There is no room; none was appended.
             InputError: The disk cannot be written; none was appended.
         """
-        head, hashes = self._head, list[bytes]()
-        for entry in entries:
-            head, completed = head.append(entry)
-            hashes.extend(completed)
-        place = HASH_BYTES * n_stored(self._head.tree.size)
-        with _writing(self._folder), (self._folder / HASHES).open("r+b") as file:  # first: nobody asks for them yet
-            file.seek(place)
-            file.write(b"".join(hashes))
-        append_durably(self._folder / ENTRIES, b"".join(entry.to_line() + b"\n" for entry in entries))
-        self._head = head
-        return head.tree.size
+        with self._writer() as known:
+            head, hashes = known.head, list[bytes]()
+            for entry in entries:
+                head, completed = head.append(entry)
+                hashes.extend(completed)
+            place = HASH_BYTES * n_stored(known.head.tree.size)
+            with _writing(self._folder), (self._folder / HASHES).open("r+b") as file:  # first: nobody asks for them yet
+                file.seek(place)
+                file.write(b"".join(hashes))
+            content = b"".join(entry.to_line() + b"\n" for entry in entries)
+            append_durably(self._folder / ENTRIES, content)
+            self._known = replace(known, head=head, n_entry_bytes=known.n_entry_bytes + len(content))
+            return head.tree.size
 
     def append_checkpoint(self, signed: SignedCheckpoint) -> None:
         """Append a checkpoint of this ledger; on the disk when this returns.
 
         Raises:
             LedgerError: It is not the state of this ledger at its size, or does not follow on the last.
-            InputError: As `append`.
+            LedgerBusyError, InputError: As `append`.
         """
-        _require_state(signed, self._head, StoredHashes(self._folder))
-        size, last = (0, None) if self._last is None else (self._last.checkpoint.size, self._last.checkpoint.digest)
-        if signed.checkpoint.size < size or signed.checkpoint.previous != last:
-            raise LedgerError(f"a checkpoint of size {signed.checkpoint.size} does not follow on the last, of {size}")
-        append_durably(self._folder / CHECKPOINTS, signed.to_line() + b"\n")
-        self._last = signed
+        with self._writer() as known:
+            _require_state(signed, known.head, StoredHashes(self._folder))
+            last = None if known.last is None else known.last.checkpoint
+            size, digest = (0, None) if last is None else (last.size, last.digest)
+            given = signed.checkpoint
+            if given.size < size or given.previous != digest:
+                raise LedgerError(f"a checkpoint of size {given.size} does not follow on the last, of {size}")
+            content = signed.to_line() + b"\n"
+            append_durably(self._folder / CHECKPOINTS, content)
+            self._known = replace(known, last=signed, n_checkpoint_bytes=known.n_checkpoint_bytes + len(content))
+
+    def close(self) -> None:
+        """Append nothing from now on; returns when no append is under way."""
+        with self._one_at_a_time:
+            self._is_open = False
+
+    @contextmanager
+    def _writer(self) -> Iterator[_Known]:
+        """The only one who writes, with what nobody was told was written taken back."""
+        with self._one_at_a_time:
+            if not self._is_open:
+                raise LedgerBusyError(f"the ledger {self._folder} was let go of; another process may write it by now")
+            known = self._known
+            with _writing(self._folder):
+                _cut(self._folder / ENTRIES, known.n_entry_bytes)
+                _cut(self._folder / CHECKPOINTS, known.n_checkpoint_bytes)
+            yield known
 
 
 class StoredHashes:
@@ -134,11 +184,14 @@ def open_ledger(folder: Path, ledger: str) -> Iterator[LedgerFile]:
                 _repair(folder / name)
             _sync_folder(folder)
             head = _replay(folder, ledger)
-        place = folder / CHECKPOINTS
-        checkpoints = read_checkpoints(place) if place.is_file() else []
+        checkpoints = read_checkpoints(folder / CHECKPOINTS)
         if checkpoints:
             _require_state(checkpoints[-1], head, StoredHashes(folder))
-        yield LedgerFile(folder, head, checkpoints)
+        file = LedgerFile(folder, _known_of(folder, head, checkpoints))
+        try:
+            yield file
+        finally:
+            file.close()
     finally:
         os.close(lock)
 
@@ -259,17 +312,55 @@ def _start_of_last_line(descriptor: int, size: int) -> int:
 
 
 def append_durably(path: Path, content: bytes) -> None:
-    """Write at the end and wait for the disk; a write that fails is taken back."""
-    with _writing(path), path.open("ab", buffering=0) as file:
-        size = file.tell()
+    """Write lines at the end and wait for the disk; a write that fails or is interrupted is taken back.
+
+    What a taking back that was itself interrupted left of a line is taken back by the next write.
+    """
+    with _writing(path), path.open("ab+", buffering=0) as file:
+        size = _cut_to_lines(file)
         try:
             view = memoryview(content)
             while view:
                 view = view[file.write(view) :]
             os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
+        except BaseException:
+            _take_back(file, size)
             raise
+
+
+def _take_back(file: FileIO, size: int) -> None:
+    with suppress(OSError):  # what ended the write is what is told
+        file.truncate(size)
+
+
+def _cut_to_lines(file: FileIO) -> int:
+    """The size of a file of whole lines, which it is afterwards."""
+    size = file.tell()
+    if size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n":
+        return size
+    start = _start_of_last_line(file.fileno(), size)
+    file.truncate(start)
+    return start
+
+
+def _cut(path: Path, n_bytes: int) -> None:
+    """Take back what lies beyond what is known of a file that only its holder writes.
+
+    Raises:
+        LedgerError: It is shorter.
+    """
+    size = path.stat().st_size
+    if size < n_bytes:
+        raise LedgerError(f"{path} has {size} bytes, and had {n_bytes}; take this ledger from a partner's copy")
+    if size > n_bytes:
+        os.truncate(path, n_bytes)
+
+
+def _known_of(folder: Path, head: Head, checkpoints: Sequence[SignedCheckpoint]) -> _Known:
+    with _writing(folder):
+        n_entry_bytes, n_checkpoint_bytes = ((folder / name).stat().st_size for name in (ENTRIES, CHECKPOINTS))
+    last = checkpoints[-1] if checkpoints else None
+    return _Known(head=head, last=last, n_entry_bytes=n_entry_bytes, n_checkpoint_bytes=n_checkpoint_bytes)
 
 
 def _sync_folder(folder: Path) -> None:
