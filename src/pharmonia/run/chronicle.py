@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from pharmonia.base.errors import (
     AgreementError,
+    DiskFullError,
     EngineError,
     EvidenceError,
     HeaderError,
-    InputError,
     LedgerError,
     PharmoniaError,
     RefusedError,
@@ -47,6 +48,7 @@ from pharmonia.governance.terms import Action, ResourceKind
 from pharmonia.learn.messages import Finish, decode, is_learning_frame
 from pharmonia.run.copies import Copies, LedgerCopy, of_each
 from pharmonia.run.engine import Engine, Exchange, Incoming, OnReply
+from pharmonia.run.files import cannot_write
 from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
 from pharmonia.run.witness import Witness
 from pharmonia.secagg.header import RoundHeader
@@ -133,9 +135,10 @@ class Chronicle:
         self.checkpoint()
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
-        """What parties state who refuse."""
+        """What parties state who refuse; all of it on our own copy before a copy that is away can end this."""
         for refusal in refusals:
-            self._record(refusal.entry)
+            self._append(refusal.entry)
+        self._others.each(lambda other: other.take([refusal.entry for refusal in refusals]))
 
     def evaluated(self, model: str, results: str, figures: tuple[RecordedFigure, ...]) -> None:
         """A model's figures, unless these results are on the ledger already."""
@@ -181,7 +184,7 @@ class Chronicle:
         copy.catch_up(self._own)
 
     def declined(self, refusal: Refusal) -> None:
-        """What a partner states who takes no model; on the others' copies by `settle`."""
+        """What a partner states who refuses, or takes no model; on the others' copies by `settle`."""
         self._append(refusal.entry)
 
     def _append(self, entry: Entry) -> None:
@@ -197,7 +200,10 @@ class Chronicle:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Whatever ends a run is on the ledger, under a checkpoint of all who are there, before the error goes on."""
+        """Whatever ends a run is on the ledger, under a checkpoint of all who are there, before the error goes on.
+
+        An error that our ledger has no room for goes on as well, and says so in a note.
+        """
         try:
             yield
             self.checkpoint()
@@ -206,7 +212,10 @@ class Chronicle:
             raise
         except BaseException as error:
             failed = Failed(plan=self._plan.digest, code=_failure(error))
-            self._append(self._own.state([failed], self._now()))
+            try:
+                self._append(self._own.state([failed], self._now()))
+            except PharmoniaError as unwritten:
+                error.add_note(f"the ledger does not say that the run ended: {unwritten}")
             self.settle()
             raise
 
@@ -286,12 +295,14 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], FailureCode], ...] = (  
     ((UnreachableError,), FailureCode.PARTNER_LOST),
     ((EngineError,), FailureCode.ENGINE_STOPPED),
     ((MemoryError,), FailureCode.OUT_OF_MEMORY),
-    ((InputError, OSError), FailureCode.STORAGE_FULL),
+    ((DiskFullError,), FailureCode.STORAGE_FULL),
 )
 
 
 def _failure(error: BaseException) -> FailureCode:
-    return next((code for kinds, code in _FAILURES if isinstance(error, kinds)), FailureCode.INTERRUPTED)
+    """The code of what ended a run; of what has none, such as damaged data or a busy ledger, `interrupted`."""
+    told = cannot_write(Path(), error) if isinstance(error, OSError) else error
+    return next((code for kinds, code in _FAILURES if isinstance(told, kinds)), FailureCode.INTERRUPTED)
 
 
 class Chronicled:
@@ -312,10 +323,11 @@ class Chronicled:
         return self._engine.partners
 
     def carry(self, frames: Mapping[str, bytes], on_reply: OnReply) -> Exchange:
-        """Carry the frames; a header is recorded before it, a refusal before the error, and not handed on.
+        """Carry the frames; a header is recorded before it, a refusal before any error, and not handed on.
 
         Raises:
             RefusedError: A party refuses; with the reasons of all who do.
+            PharmoniaError: As `Engine.carry`, whoever refuses besides.
         """
         for frame in set(frames.values()):
             self._note(frame)
@@ -330,7 +342,14 @@ class Chronicled:
 
         absent = self._chronicle.absent  # to them no header goes that is not on their copy
         there = {partner: frame for partner, frame in frames.items() if partner not in absent}
-        exchange = self._engine.carry(there, hand_on)
+        try:
+            exchange = self._engine.carry(there, hand_on)
+        except BaseException:
+            for partner in self.partners:
+                if partner in refusals:
+                    with suppress(PharmoniaError):  # nothing hides what ended the exchange
+                        self._chronicle.declined(refusals[partner])
+            raise
         if refusals:
             ordered = [refusals[partner] for partner in self.partners if partner in refusals]
             self._chronicle.refused(ordered)
