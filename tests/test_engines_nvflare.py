@@ -16,7 +16,7 @@ import pytest
 import nvflare_cases
 from nvflare_cases import MAX_FRAME_BYTES, PARTNERS, RESULTS_FILE, ROUNDS, learners_of, plan_of
 from pharmonia.bench.simulation import simulate
-from pharmonia.engines.nvflare.desk import FAULT_LOG
+from pharmonia.engines.nvflare.faultlog import FAULT_LOG
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.local import LocalFederation, Plot
 from pharmonia.learn.settings import Aggregation

@@ -16,8 +16,9 @@ from pharmonia.base.errors import (
     UnreachableError,
     UpdateError,
 )
-from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
+from pharmonia.engines.nvflare.desk import Desk, Question
 from pharmonia.engines.nvflare.engine import N_AHEAD, Limits, NvflareEngine
+from pharmonia.engines.nvflare.faultlog import FAULT_LOG
 from pharmonia.engines.nvflare.wire import (
     PART_BYTES,
     Form,

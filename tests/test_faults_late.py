@@ -19,8 +19,9 @@ from governance_cases import OWNERS
 from pharmonia.base.errors import DiskFullError, EngineError, InputError, UnreachableError
 from pharmonia.engines.nvflare import controller
 from pharmonia.engines.nvflare.controller import LOST_FILE, PushLink
-from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
+from pharmonia.engines.nvflare.desk import Desk, Question
 from pharmonia.engines.nvflare.engine import Limits, NvflareEngine
+from pharmonia.engines.nvflare.faultlog import FAULT_LOG
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.service_coordinator import Ending, Verdict
 from pharmonia.engines.nvflare.wire import BODY, FIELDS, Form, Reply, Request, Task

@@ -1,17 +1,15 @@
 """A site's side of the wire, without NVFlare: who may ask, what, how much, and what is said when something fails."""
 
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pharmonia.base.errors import EngineError, MessageError, ReplayError
+from pharmonia.engines.nvflare.faultlog import FaultLog
 from pharmonia.engines.nvflare.wire import PART_BYTES, Assembly, Form, Reply, Request, Task, encode_fault
 from pharmonia.run.engine import FrameHandler
-
-FAULT_LOG = "faults.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ class Desk:
         only_the_coordinator_is_answered: Any other peer, run or task gets a fault, and the party sees nothing of it.
         one_at_a_time: A frame that comes while another is handled gets a fault.
         no_frame_twice: The numbers of frames only rise.
-        faults_are_redacted: What failed is told as `encode_fault` does; all of it stands in the site's own log.
+        faults_are_redacted: What failed is told as `encode_fault` does; it stands in full in the site's own log.
     """
 
     def __init__(
@@ -80,7 +78,7 @@ class Desk:
         self._run = run
         self._coordinator = coordinator
         self._open_party = open_party
-        self._folder = folder
+        self._faults = FaultLog(folder)
         self._max_frame_bytes = max_frame_bytes
         self._party: FrameHandler | None = None
         self._not_opened: BaseException | None = None
@@ -190,11 +188,5 @@ class Desk:
             return Reply(form=Form.FRAME, body=part)
 
     def _write_down(self, question: Question, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
         about = f"task {question.task!r} from {question.peer!r}, request {question.request.number}"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (self._folder / FAULT_LOG).open("a", encoding="utf-8") as log:
-                log.write(f"{about}\n{text}\n")
-        except OSError:
-            return  # a full disk must not keep the fault from the coordinator
+        self._faults.write(about, error)
