@@ -1,6 +1,7 @@
 """Frames: what goes in comes out; every damaged, truncated or malformed frame is refused with our own error."""
 
 import functools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pharmonia.base.errors import MessageError, PharmoniaError
-from pharmonia.secagg.header import Tier
+from pharmonia.secagg.header import MAX_TENSORS, Layout, Tier
 from pharmonia.secagg.messages import (
     KeyOffers,
     Kind,
@@ -22,8 +23,8 @@ from pharmonia.secagg.messages import (
     encode,
     encode_parts,
 )
-from pharmonia.secagg.roster import KeyOffer
-from pharmonia.secagg.wire import frame_parts, number_of, pack, text_of, unframe, unpack
+from pharmonia.secagg.roster import MAX_PARTNERS, KeyOffer
+from pharmonia.secagg.wire import MAX_FIELDS, frame_parts, number_of, pack, text_of, unframe, unpack
 from secagg_cases import MODEL, after_signing, begin, consortium, one_tensor, plan_of, upload
 
 N_MUTATIONS = 10_000
@@ -152,6 +153,56 @@ def test_fields_that_do_not_belong_there_are_refused() -> None:
     refused(Kind.KEY_OFFER, [name, b"", bytes(64)], "a key offer holds 32 and 64 bytes")
     with pytest.raises(MessageError, match="a box has 49 bytes"):
         MaskedUpdate(partner="a", round_digest=d32, words=np.zeros(1, "<u4"), seed_digest=d32, boxes=(b"",))
+
+
+def many_parts(kind: Kind, n_bytes: int) -> bytes:
+    """A frame with a valid check whose fields, or a list in one of them, are as many and as small as they can be."""
+    d32 = bytes(32)
+    fields: list[bytes]
+    match kind:
+        case Kind.ROUND_HEADER:
+            fields = [d32, *([bytes(8)] * 6), bytes(n_bytes), d32, d32, b""]
+        case Kind.SURVIVOR_SET:
+            fields = [d32, bytes(n_bytes)]
+        case Kind.CONFIRMED_SURVIVORS:
+            fields = [d32, pack([b"a"]), pack([b"a"]), bytes(n_bytes // 64 * 64), b""]
+        case Kind.MASKED_UPDATE:
+            fields = [b"a", d32, d32, bytes(n_bytes // 49 * 49), b"\x04", bytes(4)]
+        case Kind.REVEAL:
+            fields = [b"a", d32, bytes(n_bytes // 33 * 33), b""]
+        case Kind.KEY_OFFERS:
+            fields = [bytes(n_bytes)]
+        case _:
+            fields = [b""] * (n_bytes // 8)
+    return b"".join(frame_parts(kind, fields))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_frame_of_many_small_parts_is_refused_before_any_is_made(kind: Kind) -> None:
+    frame = many_parts(kind, 1 << 20)
+    tracemalloc.start()
+    with pytest.raises(MessageError, match=r"more than 255|at most 65536"):
+        decode(frame)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(frame)  # a copy at most; 23 times before
+
+
+def test_a_message_may_have_a_field_for_every_partner_that_there_can_be() -> None:
+    assert MAX_FIELDS == MAX_PARTNERS
+    offer = samples()[Kind.KEY_OFFER]
+    assert isinstance(offer, KeyOffer)
+    offers = KeyOffers(offers=tuple(replace(offer, partner=f"p{number:03}") for number in range(MAX_PARTNERS)))
+    assert decode(encode(offers)) == offers
+    survivors = SurvivorSet(round_digest=bytes(32), survivors=tuple(one.partner for one in offers.offers))
+    assert decode(encode(survivors)) == survivors
+
+
+def test_a_vector_of_more_tensors_than_a_header_has_scales_for_is_refused_at_home() -> None:
+    names = tuple(map(str, range(MAX_TENSORS + 1)))
+    assert Layout(names=names[1:], lengths=(1,) * MAX_TENSORS).length == MAX_TENSORS
+    with pytest.raises(MessageError, match="at most 65536 tensors"):
+        Layout(names=names, lengths=(1,) * len(names))
 
 
 @given(fields=st.lists(st.binary(max_size=20), max_size=6))

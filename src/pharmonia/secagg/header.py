@@ -14,6 +14,7 @@ from pharmonia.secagg.wire import DIGEST_BYTES, digest, number_of, pack, text_of
 
 MAX_ROUND = 2**63 - 1
 MAX_LENGTH = 2**32
+MAX_TENSORS = 2**16  # of a vector; each has a scale in the header
 MAX_EXPONENT = 100
 MAX_WEIGHT_BITS = 24  # a weight and its quotient by 2^bits are then exact in float32
 N_TRAILING = 2  # words after the values: weight and clip count
@@ -32,7 +33,7 @@ class Layout:
     """Names and lengths of the tensors in a vector, in order.
 
     Raises:
-        MessageError: No tensors, an empty one, a name twice, or more elements than a round can hold.
+        MessageError: No tensors, an empty one, a name twice, or more tensors or elements than a round can hold.
     """
 
     names: tuple[str, ...]
@@ -41,6 +42,8 @@ class Layout:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.lengths) or len(set(self.names)) != len(self.names) or not self.names:
             raise MessageError(f"expected distinct names and a length for each, got {self.names} and {self.lengths}")
+        if len(self.names) > MAX_TENSORS:
+            raise MessageError(f"a vector has at most {MAX_TENSORS} tensors, got {len(self.names)}")
         if min(self.lengths) < 1 or self.length > MAX_LENGTH:
             raise MessageError(f"tensors hold 1 to {MAX_LENGTH} elements together, got {self.lengths}")
 
@@ -158,6 +161,8 @@ class RoundHeader:
             raise MessageError(f"a header has 11 fields, got {len(fields)}")
         session, *numbers, scales, layout, model, ids = fields
         round_index, tier, word_bytes, length, degree, weight_bits = map(number_of, numbers)
+        if len(scales) > MAX_TENSORS:
+            raise MessageError(f"a header has a scale for each of at most {MAX_TENSORS} tensors, got {len(scales)}")
         if tier not in set(Tier):
             raise MessageError(f"there is no tier {tier}")
         return RoundHeader(

@@ -14,6 +14,7 @@ from pharmonia.secagg.shamir import SHARE_BYTES
 from pharmonia.secagg.streams import STREAM_KEY_BYTES
 from pharmonia.secagg.wire import (
     DIGEST_BYTES,
+    MAX_FIELDS,
     Bytes,
     digest,
     frame_parts,
@@ -241,6 +242,8 @@ def _ids(field: Bytes) -> tuple[str, ...]:
 def _blocks(field: memoryview, size: int) -> tuple[bytes, ...]:
     if len(field) % size:
         raise MessageError(f"expected blocks of {size} bytes, got {len(field)} bytes")
+    if len(field) > MAX_FIELDS * size:
+        raise MessageError(f"there are more than {MAX_FIELDS} blocks of {size} bytes")
     return tuple(bytes(field[start : start + size]) for start in range(0, len(field), size))
 
 

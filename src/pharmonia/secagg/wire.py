@@ -18,6 +18,7 @@ VERSION_LABEL = b"pharmonia/sa/v1/"
 DIGEST_BYTES = 32
 CHECK_BYTES = 16
 PREFIX_BYTES = 8
+MAX_FIELDS = 255  # of a frame, and of a list in a field: the longest have one for each partner of the largest roster
 _CHECK_KEY = hashlib.sha256(VERSION_LABEL + b"frame-check").digest()[:16]
 
 
@@ -45,11 +46,13 @@ def unpack(data: Bytes) -> list[memoryview]:
     """The fields in packed bytes, as views.
 
     Raises:
-        MessageError: A length reaches past the end.
+        MessageError: A length reaches past the end, or there are more than any message has.
     """
     view = memoryview(data)
-    fields = []
+    fields = list[memoryview]()
     while view:
+        if len(fields) == MAX_FIELDS:
+            raise MessageError(f"there are more than {MAX_FIELDS} fields")
         size = int.from_bytes(view[:PREFIX_BYTES], "little")
         if size > len(view) - PREFIX_BYTES:
             raise MessageError(f"a field of {size} bytes is cut short")
