@@ -1,6 +1,5 @@
 """What a site's job runs in a consortium's run: the partner's own folder, opened as a party."""
 
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_context import FLContext
 
 from pharmonia.engines.nvflare.executor import PartyExecutor
+from pharmonia.engines.nvflare.tenure import Tenant, Tenure
 from pharmonia.run.documents import read_plan
 from pharmonia.run.engine import FrameHandler
 from pharmonia.run.preflight_rehearsal_site import Rehearsing
@@ -21,18 +21,19 @@ class SiteExecutor(PartyExecutor):
     def __init__(self, run: str) -> None:
         """Run: id of the run that the job is for."""
         super().__init__(run)
-        self._opened = ExitStack()
+        self._tenure = Tenure()
 
     def open_party(self, folder: Path) -> FrameHandler:
-        """The site; its copy of the ledger is locked against other processes until the job ends."""
-        config = read_site(folder)
-        site = self._opened.enter_context(open_site(folder, now=lambda: datetime.now(UTC)))
-        rehearsing = Rehearsing(site, config.partner, lambda: read_plan(config.plan).plan)
-        self._opened.callback(rehearsing.close)
-        return rehearsing
+        """The site; its copy of the ledger is locked against other processes until the job ends, and its last frame."""
+        with self._tenure.at_work() as opened:
+            config = read_site(folder)
+            site = opened.enter_context(open_site(folder, now=lambda: datetime.now(UTC)))
+            rehearsing = Rehearsing(site, config.partner, lambda: read_plan(config.plan).plan)
+            opened.callback(rehearsing.close)
+        return Tenant(rehearsing, self._tenure)
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Close the site with the job."""
         super().handle_event(event_type, fl_ctx)
         if event_type in (EventType.END_RUN, EventType.ABORT_TASK):
-            self._opened.close()
+            self._tenure.end()

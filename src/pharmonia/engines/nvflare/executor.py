@@ -5,6 +5,7 @@ that NVFlare's server authenticated when the message passed through it, and the 
 """
 
 import os
+import threading
 from abc import abstractmethod
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class PartyExecutor(Executor):  # type: ignore[misc]
         self._run = run
         self._is_guarded = False
         self._desk: Desk | None = None
+        self._opening = threading.Lock()  # NVFlare brings tasks in several threads; the party is opened by one desk
 
     @abstractmethod
     def open_party(self, folder: Path) -> FrameHandler:
@@ -93,14 +95,18 @@ class PartyExecutor(Executor):  # type: ignore[misc]
         return Shareable({FIELDS: reply.fields(), BODY: bytes(reply.body)})
 
     def _open_desk(self, fl_ctx: FLContext) -> Desk:
-        if self._desk is None:
-            named = os.environ.get(SITE_FOLDER)
-            if not named:
-                raise OptionError(f"the site's service was started without {SITE_FOLDER}")
-            folder = Path(named)
-            limit = int(os.environ.get(MAX_FRAME_BYTES, DEFAULT_MAX_FRAME_BYTES))
-            servers = tuple(getattr(getattr(fl_ctx.get_engine(), "client", None), "servers", ()))
-            if len(servers) != 1:
-                raise EngineError("NVFlare's client is not as in 2.9")
-            self._desk = Desk(self._run, servers[0], lambda: self.open_party(folder), folder, limit)
-        return self._desk
+        with self._opening:
+            if self._desk is None:
+                self._desk = self._made_desk(fl_ctx)
+            return self._desk
+
+    def _made_desk(self, fl_ctx: FLContext) -> Desk:
+        named = os.environ.get(SITE_FOLDER)
+        if not named:
+            raise OptionError(f"the site's service was started without {SITE_FOLDER}")
+        folder = Path(named)
+        limit = int(os.environ.get(MAX_FRAME_BYTES, DEFAULT_MAX_FRAME_BYTES))
+        servers = tuple(getattr(getattr(fl_ctx.get_engine(), "client", None), "servers", ()))
+        if len(servers) != 1:
+            raise EngineError("NVFlare's client is not as in 2.9")
+        return Desk(self._run, servers[0], lambda: self.open_party(folder), folder, limit)
