@@ -67,8 +67,9 @@ class Verifier:
 
     def __init__(self, agreement: Json) -> None:
         self.versions = [version["body"] for version in agreement["versions"]]
-        founding = {"format": agreement["format"], "body": self.versions[0]}
-        self.ledger = sha256(canonical(founding)).hex()
+        documents = [{"format": agreement["format"], "body": body} for body in self.versions]
+        self.digests = [sha256(canonical(document)).hex() for document in documents]
+        self.ledger = self.digests[0]
         self.n_adopted = 0
         self.leaves: list[bytes] = []
         self.bad_entries: list[int] = []
@@ -92,9 +93,13 @@ class Verifier:
             return False
         signature, content = taken(entry, "signature")
         adopts = [event.get("version") for event in entry["events"] if event.get("kind") == "agreement"]
-        first = entry["events"][0].get("kind") == "agreement" if entry["events"] else False
-        is_next = bool(adopts) and first and adopts[0] == self.n_adopted + 1 <= len(self.versions)
-        key = self.keys(self.n_adopted if is_next else self.n_adopted - 1).get(entry.get("key"))
+        judging = self.n_adopted  # after the adoptions that the entry begins with, if they are the next ones
+        for event, digest in zip(entry["events"], self.digests[self.n_adopted :], strict=False):
+            named = {"kind": "agreement", "version": judging + 1, "agreement": digest}
+            if event != named:
+                break
+            judging += 1
+        key = self.keys(judging - 1).get(entry.get("key"))
         if key is None or entry["at"] > key["valid_until"]:
             return False
         if not is_signed(key["public_key"], b"ledger-entry", content, str(signature)):

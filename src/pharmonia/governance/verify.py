@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
-from pharmonia.base.errors import AgreementError, LedgerError
+from pharmonia.base.errors import LedgerError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
 from pharmonia.governance.events import Evaluated, Event, Exporting, RecordedFigure
@@ -16,7 +16,8 @@ from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import ResourceKind, Role
 from pharmonia.governance.verify_report import figures_of
 from pharmonia.governance.verify_result import Check, Findings, VerificationResult
-from pharmonia.governance.verify_rules import Rules, Version
+from pharmonia.governance.verify_rules import Rules
+from pharmonia.governance.verify_versions import Versions, unsigned
 
 MAX_CHECKPOINTS = 100_000  # held in memory
 
@@ -58,9 +59,7 @@ def verify_ledger(
         AgreementError: No version is accepted.
         InputError: The report is not the results of a comparison.
     """
-    if not versions:
-        raise AgreementError("the agreement has no version that enough partners signed; ask for a signed one")
-    one_pass = _Pass([Version.of(agreement) for agreement in versions], delivered, now)
+    one_pass = _Pass(Versions(versions), delivered, now)
     one_pass.take_checkpoints(checkpoint_lines)
     for line in lines:
         one_pass.take(line)
@@ -70,11 +69,12 @@ def verify_ledger(
 class _Pass:
     """The state of one pass."""
 
-    def __init__(self, versions: Sequence[Version], delivered: Delivered, now: datetime) -> None:
-        self.ledger = versions[0].agreement.digest
+    def __init__(self, versions: Versions, delivered: Delivered, now: datetime) -> None:
+        self.versions = versions
+        self.ledger = versions.all[0].agreement.digest
         self.findings = Findings()
         documents = {plan.digest: plan for plan in delivered.plans}
-        self.rules = Rules(versions=versions, documents=documents, now=now, findings=self.findings)
+        self.rules = Rules(versions=versions.all, documents=documents, now=now, findings=self.findings)
         self.tree = Frontier()
         self.delivered = delivered
         self.report_digest = None if delivered.report is None else hashlib.sha256(delivered.report).hexdigest()
@@ -130,14 +130,15 @@ class _Pass:
     def _take_entry(self, entry: Entry, where: str) -> None:
         self.n_events += len(entry.events)
         self.findings.count(Check.SIGNED)
-        version = self.rules.version_for(entry.events)
-        reason = _unsigned(entry, version)
+        version = self.versions.judging(entry.events, self.rules.n_adopted)
+        reason = unsigned(entry, version)
         if reason:
             self.findings.add(Check.SIGNED, where, reason)
             return
         self._count(entry, where)
         self.rules.check_time(entry.at, where)
         author = version.owners[entry.key]
+        self.rules.judging = version
         for event in entry.events:
             self.rules.apply(event, author, entry.at, where)
             self._note(event, where)
@@ -217,24 +218,6 @@ class _Pass:
         if n_left > 0:
             what = f"{n_left} entries follow on the last checkpoint; ask for a new one"
             self.findings.add(Check.COVERED, "the ledger", what)
-
-
-def _unsigned(entry: Entry, version: Version) -> str:
-    """Why an entry is not signed as it must be; empty if it is."""
-    key = version.keys.get(entry.key)
-    agreement = version.agreement
-    if key is None:
-        try:
-            agreement.key(entry.key)
-        except AgreementError as error:
-            return str(error)
-        return f"{agreement.name}, version {agreement.version}: the key {entry.key} signs nothing"
-    if entry.at > version.ends[entry.key]:
-        ended = f"the key {entry.key} of {version.owners[entry.key]} ended {version.ends[entry.key]}"
-        return f"{agreement.name}, version {agreement.version}: {ended}; amend the agreement with another"
-    if not entry.is_signed_by(key):
-        return f"the signature is not of {entry.key}, the key of {version.owners[entry.key]}"
-    return ""
 
 
 def _without_end(line: bytes) -> bytes:

@@ -80,6 +80,7 @@ class Rules:
     now: datetime
     findings: Findings
     version: Version = field(init=False)  # in force; the founding one before any was named
+    judging: Version = field(init=False)  # whose keys signed the entry at hand
     n_adopted: int = 0
     latest: datetime | None = None
     plans: set[str] = field(default_factory=set)  # that were filed under this version
@@ -87,14 +88,7 @@ class Rules:
     sessions: dict[str, _Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.version = self.versions[0]
-
-    def version_for(self, events: Sequence[Event]) -> Version:
-        """The version whose keys sign these events: the one that the first of them puts in force, if it does."""
-        first = events[0]
-        if isinstance(first, AgreementAdopted) and first.version == self.n_adopted + 1 <= len(self.versions):
-            return self.versions[self.n_adopted]
-        return self.version
+        self.version = self.judging = self.versions[0]
 
     def check_time(self, at: datetime, where: str) -> None:
         """Times of different clocks may be five minutes apart, no more."""
@@ -135,7 +129,7 @@ class Rules:
                 pass
 
     def _adopt(self, event: AgreementAdopted, author: str, where: str) -> None:
-        self._require_role(author, DECIDING, "puts an agreement in force", where)
+        self._require_role(author, DECIDING, "puts an agreement in force", where, self.judging)
         self.findings.count(Check.SEQUENCE)
         self.findings.count(Check.AGREED)
         if event.version != self.n_adopted + 1:
@@ -267,9 +261,11 @@ class Rules:
         if isinstance(decision, Refused):
             self.findings.add(Check.EXPORTS, where, str(decision))
 
-    def _require_role(self, author: str, allowed: frozenset[Role], deed: str, where: str) -> None:
+    def _require_role(
+        self, author: str, allowed: frozenset[Role], deed: str, where: str, by: Version | None = None
+    ) -> None:
         self.findings.count(Check.ROLES)
-        if allowed.isdisjoint(self.version.roles.get(author, frozenset())):
+        if allowed.isdisjoint((by or self.version).roles.get(author, frozenset())):
             self.findings.add(Check.ROLES, where, f"{author} {deed}; this is for {', '.join(sorted(allowed))}")
 
     def _require_filed(self, plan: str, deed: str, where: str) -> None:

@@ -41,7 +41,7 @@ from pharmonia.governance.events import (
     RoundAggregated,
     RoundOpened,
 )
-from pharmonia.governance.ledger import Entry
+from pharmonia.governance.ledger import MAX_EVENTS, Entry
 from pharmonia.governance.permissions import decide
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import Action, ResourceKind
@@ -94,8 +94,9 @@ class Chronicle:
                 f"the ledger has version {n_adopted} of the agreement in force, but the file holds "
                 f"{len(self._versions)} accepted versions; ask a partner for the newest"
             )
-        for agreement in self._versions[n_adopted:]:
-            self._say(AgreementAdopted(version=agreement.version, agreement=agreement.digest))
+        pending = [AgreementAdopted(version=one.version, agreement=one.digest) for one in self._versions[n_adopted:]]
+        for start in range(0, len(pending), MAX_EVENTS):  # in one entry: our key may be none of the versions between
+            self._record(self._own.state(pending[start : start + MAX_EVENTS], self._now()))
         if self._plan.digest not in self._own.standing.plans:
             self._say(PlanFiled(plan=self._plan.digest))
         for opening in openings:
