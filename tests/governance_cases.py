@@ -122,6 +122,26 @@ def amended() -> AgreementHistory:
     return sign_all(propose(founded(), second_version()), keys, NOW + timedelta(days=30))
 
 
+def succeeded(history: AgreementHistory, changed: Agreement) -> AgreementHistory:
+    """The history with a next version that says this, signed by as many as it takes."""
+    last = history.versions[-1].agreement
+    version = replace(changed, version=last.version + 1, previous=last.digest)
+    active = {one.public.key_id for one in (*last.keys, *version.keys) if one.state is KeyState.ACTIVE}
+    proposed = propose(history, version)
+    for key in [key_of(name, generation) for name in version.terms.ids for generation in (2, 1, 0)]:
+        if key.public.key_id in active and proposed.proposed:
+            proposed = sign_all(proposed, [key])
+    return proposed
+
+
+def rotated(history: AgreementHistory, partner: str, generation: int) -> AgreementHistory:
+    """The history with a next version, in which a partner has its next key and the one before is retired."""
+    last = history.versions[-1].agreement
+    old = key_of(partner, generation - 1).public.key_id
+    keys = [replace(one, state=KeyState.RETIRED) if one.public.key_id == old else one for one in last.keys]
+    return succeeded(history, replace(last, keys=sorted_keys([*keys, partner_key(partner, generation)])))
+
+
 CODE = CodeIdentity(package="1a" * 32, environment="2b" * 32)
 COMMITMENTS = {partner: CommitmentKey(partner.encode().ljust(32)).commit("aurora", "cd" * 32) for partner in OWNERS}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy_cases import make_authority, make_folder
-from governance_cases import CODE, NOW, OWNERS
+from governance_cases import CODE, NOW, OWNERS, rotated
 from pharmonia.base.errors import (
     AgreementError,
     CertificateError,
@@ -27,7 +27,7 @@ from pharmonia.base.errors import (
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.governance.terms import CodeIdentity, Role
 from pharmonia.run import preflight, preflight_seat, preflight_site
-from pharmonia.run.documents import write_plan
+from pharmonia.run.documents import write_agreement, write_plan
 from pharmonia.run.ledger_frames import Greeting
 from pharmonia.run.preflight import (
     MAX_SKEW_S,
@@ -41,7 +41,7 @@ from pharmonia.run.preflight_connection import Credentials, require_connection
 from pharmonia.run.preflight_seat import seat_preflight
 from pharmonia.run.preflight_site import site_preflight
 from pharmonia.run.remote_ledger import greet
-from site_cases import COORDINATOR, Consortium, fixed_code, history, settings
+from site_cases import COORDINATOR, Consortium, fixed_code, history, opened, settings
 
 PLENTY = 1 << 40
 
@@ -161,6 +161,18 @@ def test_a_coordinator_is_told_of_a_plan_that_is_not_its_own_or_not_approved(aur
     signed = replace(aurora.signed, signatures=aurora.signed.signatures[:1])
     write_plan(aurora.folder / COORDINATOR / "plan.json", signed)
     assert bad(at_seat(aurora)) == {"enough data owners approved the plan": RefusedError}
+
+
+def test_a_key_that_was_rotated_is_named_at_site_and_seat_and_opens_no_site(aurora: Consortium) -> None:
+    newer = rotated(rotated(aurora.history, "borealis", 1), COORDINATOR, 1)
+    for name in ("borealis", COORDINATOR):
+        write_agreement(aurora.folder / name / "agreement.json", newer)
+    for found, version in ((at_site(aurora), 2), (at_seat(aurora), 3)):
+        [error] = [check.error for check in found.checks if check.what == "its own key"]
+        assert isinstance(error, AgreementError)
+        assert f"retired since version {version}" in str(error)
+    with pytest.raises(AgreementError, match="retired since version 2"), opened(aurora, "borealis"):
+        pass
 
 
 # What sites say of themselves

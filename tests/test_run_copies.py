@@ -158,7 +158,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def begin(writing: Chronicle, lines: Mapping[str, Line]) -> None:
-    writing.begin([line.opening for line in lines.values()])
+    writing.begin({name: line.opening for name, line in lines.items()})
 
 
 def a_round(writing: Chronicle, index: int, asked: Sequence[str], stayed: Sequence[str]) -> None:

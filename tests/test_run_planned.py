@@ -77,7 +77,7 @@ def train(
     watching: AbstractContextManager[None] = nullcontext()
     if charter is not None:
         charter.chronicle.require_recorded([record.aggregate_digest for record in store.rounds("run")])
-        charter.chronicle.begin([seat.permit.opening for seat in charter.seats])
+        charter.chronicle.begin({seat.partner: seat.permit.opening for seat in charter.seats})
         watching = charter.chronicle.recording()
     with watching:
         return coordinator.train(on_round)
@@ -258,7 +258,7 @@ def test_a_stranger_s_entry_is_not_taken(tmp_path: Path) -> None:
     stated: tuple[Event, ...] = (PlanFiled(plan="ab" * 32),)
     entry = sign_entry(ledger=ledger, number=0, at=NOW, events=stated, key=PrivateKey.generate())
     with open_witness("acme", key_of("acme"), founded(), tmp_path) as witness:
-        with pytest.raises(LedgerError, match="not signed by a partner"):
+        with pytest.raises(LedgerError, match="belongs to no partner"):
             witness.take([entry])
         forged = replace(
             sign_entry(ledger=ledger, number=0, at=NOW, events=stated, key=key_of("dynamo")), signature=bytes(64)
@@ -284,16 +284,16 @@ def test_nothing_is_cosigned_unseen(tmp_path: Path) -> None:
 def test_a_copy_that_is_behind_catches_up_and_another_history_is_found_out(tmp_path: Path) -> None:
     place = house(tmp_path)
     with place.at_work() as charter:
-        charter.chronicle.begin([seat.permit.opening for seat in charter.seats])
+        charter.chronicle.begin({seat.partner: seat.permit.opening for seat in charter.seats})
     path = place.copy_of("cygnus") / ENTRIES
     kept = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(kept[:2]))
     (path.parent / "checkpoints.jsonl").unlink()
     with place.at_work() as charter:
-        charter.chronicle.begin([])
+        charter.chronicle.begin({})
     assert path.read_bytes() == b"".join(kept)
     assert place.verify("cygnus").failed == ()
     with open_witness("cygnus", key_of("cygnus"), founded(), path.parent) as witness:
         witness.take([witness.state([PlanFiled(plan="ab" * 32)], NOW)])
     with place.at_work() as charter, pytest.raises(LedgerError, match="two histories; keep both"):
-        charter.chronicle.begin([])
+        charter.chronicle.begin({})

@@ -134,7 +134,7 @@ def test_a_plain_plan_is_refused_where_the_agreement_asks_for_sums(tmp_path: Pat
 def a_refusal(place: House) -> bytes:
     place.revoke("borealis")
     with place.at_work() as charter:
-        charter.chronicle.begin([seat.permit.opening for seat in charter.seats])
+        charter.chronicle.begin({seat.partner: seat.permit.opening for seat in charter.seats})
         frame = charter.seats[1].permit.refusal(masks=True)
     assert frame is not None
     return frame

@@ -31,7 +31,7 @@ class Home:
 
     def __init__(self, witness: Witness) -> None:
         self.witness = witness
-        approval = PlanApproved(plan=PLAN)
+        approval = PlanApproved(plan=plan_under(founded().current(NOW)).digest)
         self.keeper = LedgerKeeper(
             witness,
             [key_of(COORDINATOR).public],
@@ -82,8 +82,8 @@ def test_entries_that_do_not_extend_our_copy_are_refused(tmp_path: Path) -> None
             (Take(start=1, entries=(other, entry(2))), "two histories"),
             (Take(start=2, entries=(entry(1),)), "repeated or out of order"),
             (Take(start=2, entries=(entry(3),)), "follows on missing ones"),
-            (Take(start=2, entries=(strange,)), "not signed by a partner"),
-            (Take(start=2, entries=(replace(entry(2), signature=bytes(64)),)), "not signed by a partner"),
+            (Take(start=2, entries=(strange,)), "belongs to no partner"),
+            (Take(start=2, entries=(replace(entry(2), signature=bytes(64)),)), "the signature is not of"),
             (Take(start=2, entries=(entry(2, ledger="99" * 32),)), "of the ledger"),
         ):
             with pytest.raises(LedgerError, match=said):
@@ -172,7 +172,7 @@ def test_copies_elsewhere_end_as_copies_at_hand_do(tmp_path: Path) -> None:
         engine = InProcessEngine(homes)
         remotes = [RemoteWitness(name, key_of(name).public, engine) for name in OWNERS]
         writing = chronicle(witnesses, homes, engine)
-        writing.begin([remote.opening for remote in remotes])
+        writing.begin({remote.partner: remote.opening for remote in remotes})
         with pytest.raises(MessageError):
             a_damaged_round(writing)
     for name in (ENTRIES, CHECKPOINTS):

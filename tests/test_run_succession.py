@@ -4,42 +4,38 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from governance_cases import END, NOW, OWNERS, first_version, founded, key_of, plan_under, sign_all, sorted_keys
-from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey
-from pharmonia.governance.agreement_history import AgreementHistory, propose
-from pharmonia.governance.events import AgreementAdopted, Event
-from pharmonia.governance.ledger import Entry, decode_entry
-from pharmonia.governance.terms import Partner, Role
+import pytest
+
+from governance_cases import END, NOW, OWNERS, founded, key_of, plan_under, rotated, sorted_keys, succeeded
+from pharmonia.base.errors import AgreementError, LedgerError
+from pharmonia.governance.agreement import KeyState, PartnerKey
+from pharmonia.governance.agreement_history import AgreementHistory
+from pharmonia.governance.documents import whole_second
+from pharmonia.governance.events import (
+    AgreementAdopted,
+    Event,
+    PlanApproved,
+    PlanFiled,
+    PlanRefused,
+    PolicyChanged,
+)
+from pharmonia.governance.identity import PrivateKey
+from pharmonia.governance.ledger import Entry, decode_entry, sign_entry
+from pharmonia.governance.terms import Partner, RefusalCode, Role
 from pharmonia.governance.verify import Delivered
 from pharmonia.governance.verify_result import VerificationResult
 from pharmonia.run.chronicle import Chronicle
-from pharmonia.run.ledgerfile import ENTRIES, read_lines, verify_folder
+from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_lines, verify_folder
+from pharmonia.run.ownkey import own_key
+from pharmonia.run.refusals import Refusal
+from pharmonia.run.site_config import CoordinatorConfig
 from pharmonia.run.witness import Witness, open_witness
 
-Stating = Callable[[Mapping[str, Witness], datetime], Entry | None]
-
-
-def rotated(history: AgreementHistory, partner: str, generation: int) -> AgreementHistory:
-    """The next version, in which the partner signs with another key and the one before is retired."""
-    last = history.versions[-1].agreement
-    old = key_of(partner, generation - 1).public.key_id
-    keys = [replace(one, state=KeyState.RETIRED) if one.public.key_id == old else one for one in last.keys]
-    new = PartnerKey(partner=partner, public=key_of(partner, generation).public, state=KeyState.ACTIVE, valid_until=END)
-    return signed(history, replace(last, keys=sorted_keys([*keys, new])))
-
-
-def signed(history: AgreementHistory, changed: Agreement) -> AgreementHistory:
-    """A next version with what changed, signed by all owners and whoever is new."""
-    last = history.versions[-1].agreement
-    version = replace(changed, version=last.version + 1, previous=last.digest)
-    active = {one.public.key_id for one in (*last.keys, *version.keys) if one.state is KeyState.ACTIVE}
-    proposed = propose(history, version)
-    for key in [key_of(name, generation) for name in version.terms.ids for generation in (2, 1, 0)]:
-        if key.public.key_id in active and proposed.proposed:
-            proposed = sign_all(proposed, [key])
-    return proposed
+PLAN = plan_under(founded().versions[0].agreement)
+Stating = Callable[[Witness, datetime], Entry | None]
 
 
 @dataclass
@@ -72,7 +68,7 @@ class Ledgers:
         with self.open() as witnesses:
             own, others = witnesses[self.coordinator], [witnesses[name] for name in OWNERS]
             chronicle = Chronicle(plan, self.history.accepted(), own, others, self.now)
-            chronicle.begin([lambda one=one: one(witnesses, self.now()) for one in (stating or {}).values()])
+            chronicle.begin({name: partial(one, witnesses[name], self.now()) for name, one in (stating or {}).items()})
 
     def events(self) -> list[tuple[Event, ...]]:
         lines = read_lines(self.folder / self.coordinator / ENTRIES)
@@ -102,7 +98,7 @@ def test_a_ledger_follows_a_jump_of_two_versions_of_which_the_last_has_a_new_coo
     grebe = Partner(id="grebe", name="Grebe Hosting", roles=(Role.COORDINATOR,), may_export=())
     key = PartnerKey(partner="grebe", public=key_of("grebe").public, state=KeyState.ACTIVE, valid_until=END)
     terms = replace(last.terms, partners=(*last.terms.partners, grebe))
-    third = signed(second, replace(last, terms=terms, keys=sorted_keys([*last.keys, key])))
+    third = succeeded(second, replace(last, terms=terms, keys=sorted_keys([*last.keys, key])))
     place = Ledgers(tmp_path, third, {"borealis": 1}, coordinator="grebe")
     (tmp_path / "grebe").mkdir()
     for path in (tmp_path / "dynamo").iterdir():  # who takes over has a copy
@@ -110,3 +106,147 @@ def test_a_ledger_follows_a_jump_of_two_versions_of_which_the_last_has_a_new_coo
     place.begin()
     assert [len(events) for events in place.events()] == [1, 1, 2, 1]
     assert place.verify().findings == ()
+
+
+# What partners state
+
+
+def a_policy(at: datetime, key: PrivateKey) -> Entry:
+    """The first that a key states."""
+    events = (PolicyChanged(policy="ab" * 32),)
+    return sign_entry(ledger=PLAN.agreement, number=0, at=at, events=events, key=key)
+
+
+def test_a_retired_a_revoked_a_proposed_and_an_ended_key_state_nothing(tmp_path: Path) -> None:
+    second = rotated(founded(), "borealis", 1)
+    unsigned = replace(rotated(second, "borealis", 2).versions[2], signatures=())
+    Ledgers(tmp_path, founded()).begin()
+    place = Ledgers(tmp_path, AgreementHistory(versions=(*second.versions, unsigned)), {"borealis": 1})
+    place.begin()
+    with place.open() as witnesses:
+        own = witnesses["dynamo"]
+        before = (own.size, (tmp_path / "dynamo" / ENTRIES).read_bytes())
+        for generation, day, why in (
+            (0, NOW, "version 2: the key pk-.* of borealis is retired; its active keys are: pk-"),
+            (2, NOW, "version 2: the key .* belongs to no partner"),
+            (1, END + timedelta(days=1), "the key pk-.* of borealis ended"),
+        ):
+            entry = a_policy(day, key_of("borealis", generation))
+            with pytest.raises(LedgerError, match=why):
+                own.take([entry])
+        stranger = a_policy(NOW, key_of("acme"))
+        with pytest.raises(LedgerError, match="the signature is not of"):
+            own.take([replace(stranger, key=key_of("borealis", 1).public.key_id)])
+        assert (own.size, (tmp_path / "dynamo" / ENTRIES).read_bytes()) == before
+        own.take([a_policy(place.now(), key_of("borealis", 1))])
+
+
+def test_old_entries_are_caught_up_under_the_version_in_force_where_they_stand(tmp_path: Path) -> None:
+    """Cygnus has seen nothing yet: entries and checkpoints of borealis' first key count where that was active."""
+    place = Ledgers(tmp_path, founded())
+    place.begin({"borealis": lambda own, at: own.state([PolicyChanged(policy="ab" * 32)], at)})
+    for path in (tmp_path / "cygnus").iterdir():
+        path.unlink()
+    later = Ledgers(tmp_path, rotated(founded(), "borealis", 1), {"borealis": 1}, at=place.at)
+    later.begin({"borealis": lambda own, at: own.state([PolicyChanged(policy="cd" * 32)], at)})
+    for name in (ENTRIES, CHECKPOINTS):
+        assert (tmp_path / "cygnus" / name).read_bytes() == (tmp_path / "dynamo" / name).read_bytes()
+    assert later.verify().findings == ()
+
+
+def test_a_copy_does_not_keep_a_checkpoint_that_a_retired_key_signed(tmp_path: Path) -> None:
+    place = Ledgers(tmp_path, rotated(founded(), "borealis", 1), {"borealis": 1})
+    place.begin()
+    with place.open() as witnesses:
+        own = witnesses["dynamo"]
+        own.take([own.state([PolicyChanged(policy="ab" * 32)], place.now())])
+        offered = own.propose(place.now())
+        with pytest.raises(LedgerError, match="not of a partner's key that is active"):
+            own.keep(offered.signed_also_by(key_of("borealis")))
+        own.keep(offered.signed_also_by(key_of("borealis", 1)))
+
+
+def signs_for_cygnus(own: Witness, at: datetime) -> Entry:
+    return a_policy(whole_second(at), key_of("cygnus"))
+
+
+@pytest.mark.parametrize(
+    ("stating", "why"),
+    [
+        (lambda own, at: own.state([AgreementAdopted(version=7, agreement="ee" * 32)], at), "a AgreementAdopted"),
+        (lambda own, at: own.state([PlanFiled(plan="ee" * 32)], at), "a PlanFiled"),
+        (lambda own, at: own.state([PlanApproved(plan="ee" * 32)], at), "its approval of a plan that is not"),
+        (lambda own, at: own.state([PolicyChanged(policy="ee" * 32)], at + timedelta(days=7300)), "2046-.* clock"),
+        (lambda own, at: own.state([PolicyChanged(policy="ee" * 32)], at - timedelta(hours=1)), "T11:00.* clock"),
+        (signs_for_cygnus, "which is not its key in this run"),
+    ],
+)
+def test_a_partner_cannot_ruin_the_ledger_with_what_it_states_before_a_run(
+    tmp_path: Path, stating: Stating, why: str
+) -> None:
+    place = Ledgers(tmp_path, founded())
+    with pytest.raises(LedgerError, match=f"borealis states .*{why}"):
+        place.begin({"borealis": stating})
+    place.begin({"borealis": lambda own, at: own.state([PlanApproved(plan=PLAN.digest)], at)})
+    assert [len(events) for events in place.events()] == [1, 1, 1]
+    assert place.verify().findings == ()
+
+
+def test_who_is_no_data_owner_approves_nothing_before_a_run(tmp_path: Path) -> None:
+    place = Ledgers(tmp_path, founded())
+    with pytest.raises(LedgerError, match="dynamo states an approval, but is no data owner"):
+        place.begin({"dynamo": lambda own, at: own.state([PlanApproved(plan=PLAN.digest)], at)})
+
+
+def test_a_refusal_of_a_wrong_time_is_not_recorded_and_its_reason_is_told(tmp_path: Path) -> None:
+    place = Ledgers(tmp_path, founded())
+    place.begin()
+    with place.open() as witnesses:
+        chronicle = Chronicle(PLAN, place.history.accepted(), witnesses["dynamo"], [witnesses["acme"]], place.now)
+        said = [PlanRefused(plan=PLAN.digest, code=RefusalCode.NOT_GRANTED)]
+        ahead = Refusal(entry=witnesses["acme"].state(said, END - timedelta(days=1)), reason="acme refuses: no grant")
+        late = Refusal(entry=witnesses["acme"].state(said, place.at), reason="acme refuses: no grant")
+        for say in (lambda: chronicle.refused([ahead]), lambda: chronicle.declined(ahead)):
+            with pytest.raises(LedgerError, match=r"acme states .* by its clock.*; it says: acme refuses: no grant"):
+                say()
+        place.at += timedelta(hours=1)  # others answered later: the refusal was in time
+        chronicle.refused([late])
+        chronicle.checkpoint()
+    assert place.events()[-1] == (said[0],)
+    assert place.verify().findings == ()
+
+
+@pytest.mark.parametrize(
+    ("partner", "generation", "day", "why"),
+    [
+        (
+            "borealis",
+            0,
+            NOW,
+            "of borealis, which is retired since version 2 of the agreement; put an active key .*: pk-",
+        ),
+        ("borealis", 1, END + timedelta(1), r"of borealis, which ended 2027-12-31T23:59:59Z; make another with `pharm"),
+        ("borealis", 2, NOW, "of borealis, which only version 4 of the agreement names, and that lacks 3 of the sig"),
+        ("acme", 0, NOW, "is a key of acme in the agreement; put a key of borealis there"),
+        ("zeppelin", 0, NOW, "is a key of nobody in the agreement"),
+        ("borealis", 1, NOW, ""),
+    ],
+)
+def test_a_service_begins_with_a_key_only_with_which_it_may_sign(
+    tmp_path: Path, partner: str, generation: int, day: datetime, why: str
+) -> None:
+    third = rotated(rotated(founded(), "borealis", 1), "acme", 1)
+    unsigned = replace(rotated(third, "borealis", 2).versions[3], signatures=())
+    history = AgreementHistory(versions=(*third.versions, unsigned))
+    path = tmp_path / "borealis.key"
+    path.write_bytes(key_of(partner, generation).to_pem(None))
+    path.chmod(0o600)
+    config = CoordinatorConfig(
+        partner="borealis", key=path, agreement=path, plan=path, ledger=path, store_url="", store_folder=path,
+        checkpoint_every_s=1,
+    )  # fmt: skip
+    if why:
+        with pytest.raises(AgreementError, match=f"{path} .*{why}"):
+            own_key(config, history, day)
+    else:
+        assert own_key(config, history, day).public == key_of(partner, generation).public

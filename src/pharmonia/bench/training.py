@@ -116,7 +116,7 @@ def _federate(
         return _train(job, datasets, store, run_id, performance, on_round)
     with charter_of(performance.mandate, job.settings, shared, clock) as charter:
         charter.chronicle.require_recorded([record.aggregate_digest for record in store.rounds(run_id)])
-        charter.chronicle.begin([seat.permit.opening for seat in charter.seats])
+        charter.chronicle.begin({seat.partner: seat.permit.opening for seat in charter.seats})
         with charter.chronicle.recording():
             return _train(job, datasets, store, run_id, performance, on_round, charter)
 

@@ -1,4 +1,4 @@
-"""Which version of the agreement judges what stands at a place of a ledger: the same for whoever verifies or appends."""
+"""Which version of the agreement judges what stands at a place of a ledger, for who verifies and who appends."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ class Versions:
         self._digests = tuple(agreement.digest for agreement in agreements)
 
     def in_force(self, n_adopted: int) -> Version:
-        """The version in force after so many adoptions; the founding one before any, the newest that we have after more."""
+        """The version in force after so many adoptions: the founding one before any, our newest one after more."""
         return self.all[min(max(n_adopted, 1), len(self.all)) - 1]
 
     def judging(self, events: Sequence[Event], n_adopted: int) -> Version:

@@ -50,6 +50,7 @@ from pharmonia.run.copies import Copies, LedgerCopy, of_each
 from pharmonia.run.engine import Engine, Exchange, Incoming, OnReply
 from pharmonia.run.files import cannot_write
 from pharmonia.run.refusals import Refusal, decode_refusal, is_refusal
+from pharmonia.run.statements import require_opening, require_own
 from pharmonia.run.witness import Witness
 from pharmonia.secagg.header import RoundHeader
 from pharmonia.secagg.messages import SurvivorSet
@@ -77,15 +78,15 @@ class Chronicle:
         keys = {copy.partner: copy.public.key_id for copy in (own, *self._others.all)}
         self._keys: Mapping[str, str] = keys
 
-    def begin(self, openings: Sequence[Callable[[], Entry | None]]) -> None:
+    def begin(self, openings: Mapping[str, Callable[[], Entry | None]]) -> None:
         """Put agreement and plan on the ledger, and what each party states before a run; then a checkpoint.
 
         Args:
-            openings: One for each party; asked one after the other, as each counts its own entries.
+            openings: By partner; asked one after the other, as each counts its own entries.
 
         Raises:
             AgreementError: The ledger knows a newer version of the agreement.
-            LedgerError: A partner's copy is not the beginning of ours.
+            LedgerError: A partner's copy is not the beginning of ours, or it states what is not its to state.
         """
         self._others.each(lambda other: other.catch_up(self._own))
         n_adopted = self._own.standing.n_adopted
@@ -99,7 +100,7 @@ class Chronicle:
             self._record(self._own.state(pending[start : start + MAX_EVENTS], self._now()))
         if self._plan.digest not in self._own.standing.plans:
             self._say(PlanFiled(plan=self._plan.digest))
-        for opening in openings:
+        for partner, opening in openings.items():
             try:
                 entry = opening()
             except UnreachableError:
@@ -107,6 +108,9 @@ class Chronicle:
                     raise
                 continue
             if entry is not None:
+                require_opening(entry, partner, self._own.standing.plans, self._versions[-1])
+                now = self._now()
+                require_own(entry, partner, self._keys.get(partner), max(now, self._own.standing.latest or now), now)
                 self._record(entry)
         self.checkpoint()
 
@@ -136,10 +140,25 @@ class Chronicle:
         self.checkpoint()
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
-        """What parties state who refuse; all of it on our own copy before a copy that is away can end this."""
+        """What parties state who refuse; all of it on our own copy before a copy that is away can end this.
+
+        Raises:
+            LedgerError: One states it in a stranger's name or at a wrong time; the others' are recorded.
+        """
+        wrong: LedgerError | None = None
+        rightful = []
         for refusal in refusals:
-            self._append(refusal.entry)
-        self._others.each(lambda other: other.take([refusal.entry for refusal in refusals]))
+            try:
+                self._require_refusal(refusal)
+            except LedgerError as error:
+                wrong = error
+            else:
+                self._append(refusal.entry)
+                rightful.append(refusal.entry)
+        if rightful:
+            self._others.each(lambda other: other.take(rightful))
+        if wrong is not None:
+            raise wrong
 
     def evaluated(self, model: str, results: str, figures: tuple[RecordedFigure, ...]) -> None:
         """A model's figures, unless these results are on the ledger already."""
@@ -185,8 +204,23 @@ class Chronicle:
         copy.catch_up(self._own)
 
     def declined(self, refusal: Refusal) -> None:
-        """What a partner states who refuses, or takes no model; on the others' copies by `settle`."""
+        """What a partner states who refuses, or takes no model; on the others' copies by `settle`.
+
+        Raises:
+            LedgerError: It states it in a stranger's name or at a wrong time.
+        """
+        self._require_refusal(refusal)
         self._append(refusal.entry)
+
+    def _require_refusal(self, refusal: Refusal) -> None:
+        """Of one, others may have kept us waiting for long; the ledger's last entry came before it was asked for."""
+        key, now = refusal.entry.key, self._now()
+        partner = next((name for name, one in self._keys.items() if one == key), None)
+        try:
+            since = self._own.standing.latest or now
+            require_own(refusal.entry, partner or "a stranger", partner and key, since, now)
+        except LedgerError as error:
+            raise LedgerError(f"{error}; it says: {refusal.reason}") from error
 
     def _append(self, entry: Entry) -> None:
         self._own.take([entry])

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from pharmonia.base.errors import AgreementError, PharmoniaError, RefusedError
 from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.plan import RunPlan, SignedPlan
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan
-from pharmonia.run.keyfiles import read_service_key
+from pharmonia.run.ownkey import own_key
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.preflight import Check, Preflight, look, machine_checks, require_code
 from pharmonia.run.site_config import COORDINATOR_FILE, CoordinatorConfig, read_coordinator
@@ -26,14 +27,15 @@ def seat_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
     where = folder.name
     try:
         config = read_coordinator(folder)
-        signed, agreement = read_plan(config.plan), read_agreement(config.agreement).current(now)
+        signed, history = read_plan(config.plan), read_agreement(config.agreement)
+        agreement = history.current(now)
     except PharmoniaError as error:
         return Preflight((Check(where=where, what=f"{COORDINATOR_FILE}, plan and agreement in force", error=error),))
     where, plan = config.partner, signed.plan
     return Preflight(
         (
             Check(where=where, what=f"{COORDINATOR_FILE}, plan and agreement in force", error=None),
-            look(where, "its own key", lambda: _own_key(config, agreement)),
+            look(where, "its own key", lambda: _own_key(config, history, now)),
             look(where, "the plan is for it", lambda: _for_us(config, plan, agreement)),
             look(where, "the plan's code", lambda: require_code(plan, installed_code())),
             look(where, "the plan can be trained", lambda: _trainable(plan)),
@@ -44,10 +46,8 @@ def seat_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
     )
 
 
-def _own_key(config: CoordinatorConfig, agreement: Agreement) -> None:
-    owner = agreement.key(read_service_key(config.key, config.passphrase).public.key_id).partner
-    if owner != config.partner:
-        raise AgreementError(f"{config.key} is a key of {owner}; put a key of {config.partner} there")
+def _own_key(config: CoordinatorConfig, history: AgreementHistory, now: datetime) -> None:
+    own_key(config, history, now)
 
 
 def _for_us(config: CoordinatorConfig, plan: RunPlan, agreement: Agreement) -> None:

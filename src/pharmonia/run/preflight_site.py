@@ -3,15 +3,16 @@
 from datetime import datetime
 from pathlib import Path
 
-from pharmonia.base.errors import AgreementError, DataFileError, PharmoniaError, RefusedError
+from pharmonia.base.errors import DataFileError, PharmoniaError, RefusedError
 from pharmonia.governance.agreement import Agreement
+from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import whole_second
 from pharmonia.governance.plan import SignedPlan
 from pharmonia.governance.plan_check import check_plan
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan, read_policy
-from pharmonia.run.keyfiles import read_service_key
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_checkpoints
+from pharmonia.run.ownkey import own_key
 from pharmonia.run.planned import training_plan_of
 from pharmonia.run.preflight import Check, Preflight, look, machine_checks, require_code
 from pharmonia.run.site_config import SITE_FILE, SiteConfig, read_site
@@ -29,14 +30,15 @@ def site_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
     where = folder.name
     try:
         config = read_site(folder)
-        signed, agreement = read_plan(config.plan), read_agreement(config.agreement).current(now)
+        signed, history = read_plan(config.plan), read_agreement(config.agreement)
+        agreement = history.current(now)
     except PharmoniaError as error:
         return Preflight((Check(where=where, what=f"{SITE_FILE}, plan and agreement in force", error=error),))
     where = config.partner
     return Preflight(
         (
             Check(where=where, what=f"{SITE_FILE}, plan and agreement in force", error=None),
-            look(where, "its own key", lambda: _own_key(config, agreement)),
+            look(where, "its own key", lambda: _own_key(config, history, now)),
             look(where, "the plan's code", lambda: require_code(signed.plan, installed_code())),
             look(where, "the plan can be trained", lambda: _trainable(signed)),
             look(where, "plan, agreement and policy allow it", lambda: _allowed(config, signed, agreement, now)),
@@ -47,10 +49,8 @@ def site_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
     )
 
 
-def _own_key(config: SiteConfig, agreement: Agreement) -> None:
-    owner = agreement.key(read_service_key(config.key, config.passphrase).public.key_id).partner
-    if owner != config.partner:
-        raise AgreementError(f"{config.key} is a key of {owner}; put a key of {config.partner} there")
+def _own_key(config: SiteConfig, history: AgreementHistory, now: datetime) -> None:
+    own_key(config, history, now)
 
 
 def _trainable(signed: SignedPlan) -> None:

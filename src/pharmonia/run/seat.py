@@ -105,7 +105,7 @@ def coordinate(
         if status is RunStatus.FINISHED:
             model = store.model(run_id)
         else:
-            chronicle.begin([other.opening for other in others])
+            chronicle.begin({other.partner: other.opening for other in others})
             with chronicle.recording():
                 chronicled = Chronicled(engine, chronicle, plan.partners, masked=True)
                 folder, least = store.folder(run_id) / "coordinator", agreement.terms.min_cohort

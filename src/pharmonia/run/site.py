@@ -15,7 +15,6 @@ import numpy as np
 
 from pharmonia import __version__
 from pharmonia.base.errors import (
-    AgreementError,
     DataFileError,
     HeaderError,
     InputError,
@@ -42,9 +41,10 @@ from pharmonia.run.delivered import DeliveredModel
 from pharmonia.run.delivery_frames import Offer, is_delivery_frame
 from pharmonia.run.delivery_frames import decode as decode_delivery
 from pharmonia.run.documents import read_agreement, read_plan
-from pharmonia.run.keyfiles import read_commitment_key, read_service_key
+from pharmonia.run.keyfiles import read_commitment_key
 from pharmonia.run.ledger_frames import Greeting, Hello, encode, is_ledger_frame
 from pharmonia.run.ledger_keeper import LedgerKeeper
+from pharmonia.run.ownkey import own_key
 from pharmonia.run.party import Party
 from pharmonia.run.permit import Papers, Permit
 from pharmonia.run.planned import tier_of, training_plan_of
@@ -244,7 +244,7 @@ def open_site(folder: Path, *, now: Callable[[], datetime]) -> Iterator[Site]:
     Raises:
         InputError: A file cannot be read, or `site.toml` is not one.
         KeyFileError: A key is readable by others, damaged or missing.
-        AgreementError: The agreement does not name the key as this partner's.
+        AgreementError: As `own_key`.
         DocumentError, TermsError: Agreement, plan or manifest are not what was written.
         LedgerBusyError: Another process has the site open.
         LedgerError: The copy of the ledger is damaged.
@@ -253,7 +253,7 @@ def open_site(folder: Path, *, now: Callable[[], datetime]) -> Iterator[Site]:
     signed, history = read_plan(config.plan), read_agreement(config.agreement)
     home = _Home(
         config=config,
-        key=_own_key(config, history),
+        key=own_key(config, history, now()),
         history=history,
         signed=signed,
         code=installed_code(),
@@ -264,15 +264,6 @@ def open_site(folder: Path, *, now: Callable[[], datetime]) -> Iterator[Site]:
     papers = Papers(agreement=config.agreement, policy=config.policy)
     with open_witness(config.partner, home.key, history, config.ledger) as witness:
         yield Site(home, witness, Permit(signed, papers, commitment, home.code, witness, now))
-
-
-def _own_key(config: SiteConfig, history: AgreementHistory) -> PrivateKey:
-    key = read_service_key(config.key, config.passphrase)
-    named = {one.public.key_id: one.partner for signed in history.versions for one in signed.agreement.keys}
-    owner = named.get(key.public.key_id, "nobody")
-    if owner != config.partner:
-        raise AgreementError(f"{config.key} is a key of {owner} in the agreement; put a key of {config.partner} there")
-    return key
 
 
 def _coordinators(home: _Home) -> list[PublicKey]:

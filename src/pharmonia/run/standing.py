@@ -1,6 +1,8 @@
 """What the entries of a ledger leave standing: read once, then kept up with every entry that is added."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from pharmonia.governance.events import (
@@ -26,7 +28,9 @@ class Standing:
 
     Args:
         n_entries: So far.
-        n_adopted: Versions of the agreement that were put in force.
+        latest: The latest time that an entry states.
+        adopted: For each version of the agreement that was put in force, how many entries there were with the one that
+            did so.
         plans: Digests of plans filed under the version in force.
         approvals: (key id, plan) of approvals not taken back.
         policies: The policy that each key id stated last.
@@ -37,7 +41,8 @@ class Standing:
     """
 
     n_entries: int = 0
-    n_adopted: int = 0
+    latest: datetime | None = None
+    adopted: list[int] = field(default_factory=list)
     plans: set[str] = field(default_factory=set)
     approvals: set[tuple[str, str]] = field(default_factory=set)
     policies: dict[str, str] = field(default_factory=dict)
@@ -47,9 +52,19 @@ class Standing:
     handed_over: set[tuple[str, str]] = field(default_factory=set)
     _sessions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def n_adopted(self) -> int:
+        """Versions of the agreement that were put in force."""
+        return len(self.adopted)
+
+    def n_adopted_at(self, size: int) -> int:
+        """How many of them by the ledger's first entries, so many."""
+        return bisect_right(self.adopted, size)
+
     def take(self, entry: Entry) -> None:
         """Take account of one more entry."""
         self.n_entries += 1
+        self.latest = entry.at if self.latest is None else max(self.latest, entry.at)
         for event in entry.events:
             self._apply(event, entry.key)
 
@@ -62,7 +77,7 @@ class Standing:
                 self.aggregates.setdefault(plan, set()).add(event.aggregate)
                 self.trained[plan] = self.n_entries
             case AgreementAdopted():
-                self.n_adopted += 1
+                self.adopted.append(self.n_entries)
                 self.plans.clear()
                 self.approvals.clear()
             case PlanFiled():

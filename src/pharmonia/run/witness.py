@@ -15,6 +15,7 @@ from pharmonia.governance.events import Event
 from pharmonia.governance.identity import PrivateKey, PublicKey
 from pharmonia.governance.ledger import Entry, decode_entry, sign_entry
 from pharmonia.governance.merkle import frontier_of
+from pharmonia.governance.verify_versions import Versions, unsigned
 from pharmonia.run.ledgerfile import (
     CHECKPOINTS,
     ENTRIES,
@@ -31,8 +32,9 @@ class Witness:
     """One partner, its key and its copy of the ledger; made by `open_witness`.
 
     Guarantees:
-        a_stranger_s_entry_is_not_taken: Only entries that a key named in the agreement signed.
-        a_false_signature_is_not_kept: Of a checkpoint, each is of a key named in the agreement.
+        a_stranger_s_entry_is_not_taken: Only entries that verification takes too: signed by a key that is active in the
+            version of the agreement in force at their place, before its end.
+        a_false_signature_is_not_kept: Of a checkpoint, each is of a key active in the version in force at its size.
         nothing_is_cosigned_unseen: A checkpoint is signed only if our own copy hashes to it.
     """
 
@@ -44,10 +46,9 @@ class Witness:
         self._key = key
         self._folder = folder
         self._copy = copy
-        named = (key for signed in history.versions for key in signed.agreement.keys)
         path = folder / CHECKPOINTS
         self._n_checkpoints = sum(1 for _ in read_lines(path)) if path.exists() else 0
-        self._known: dict[str, PublicKey] = {key.public.key_id: key.public for key in named}
+        self._versions = Versions(history.accepted())
 
     @property
     def public(self) -> PublicKey:
@@ -80,13 +81,16 @@ class Witness:
         """Append entries to our copy; on the disk when this returns.
 
         Raises:
-            LedgerError: One is not signed by a partner's key, or is not its author's next; none was appended.
+            LedgerError: One is not signed as the version of the agreement in force there asks for, puts another one in
+                force than the next, or is not its author's next; none was appended.
             InputError: The disk is full or cannot be written.
         """
+        n_adopted = self.standing.n_adopted
         for entry in entries:
-            key = self._known.get(entry.key)
-            if key is None or not entry.is_signed_by(key):
-                raise LedgerError(f"{self.partner}: an entry in the name of {entry.key} is not signed by a partner")
+            why = unsigned(entry, self._versions.judging(entry.events, n_adopted))
+            if why:
+                raise LedgerError(f"{self.partner} does not take an entry in the name of {entry.key}: {why}")
+            n_adopted = self._versions.after(entry, n_adopted)
         self._copy.append(entries)
         for entry in entries:
             self.standing.take(entry)
@@ -112,11 +116,14 @@ class Witness:
 
         Raises:
             LedgerError: It is not the state of our copy, does not follow on the last, or bears a signature that is not
-                of a partner's key.
+                of a key that was a partner's then.
         """
-        false = signed.false_signatures(self._known)
+        in_force = self._versions.in_force(self.standing.n_adopted_at(signed.checkpoint.size))
+        false = signed.false_signatures(in_force.keys)
         if false:
-            raise LedgerError(f"{self.partner}: a signature in the name of {false[0]} is not of a partner's key")
+            raise LedgerError(
+                f"{self.partner}: a signature in the name of {false[0]} is not of a partner's key that is active"
+            )
         last = self._copy.last_checkpoint
         if last is None or last.checkpoint != signed.checkpoint:
             self._copy.append_checkpoint(signed)
@@ -165,6 +172,7 @@ def open_witness(partner: str, key: PrivateKey, history: AgreementHistory, folde
     Raises:
         LedgerBusyError: Another process writes it.
         LedgerError: It is damaged.
+        AgreementError: No version of the agreement is accepted.
         InputError: The folder cannot be written.
     """
     with open_ledger(folder, history.versions[0].agreement.digest) as copy:
