@@ -126,7 +126,8 @@ class Verifier:
             key = keys.get(one["key"])
             if key is None or not is_signed(key["public_key"], b"ledger-checkpoint", content, one["signature"]):
                 return False
-        signers = {keys[one["key"]]["partner"] for one in signatures}
+        standing = [keys[one["key"]] for one in signatures if value["at"] <= keys[one["key"]]["valid_until"]]
+        signers = {key["partner"] for key in standing}
         coordinators = {partner["id"] for partner in terms["partners"] if "coordinator" in partner["roles"]}
         return bool(signers & coordinators) and bool(len(signers) >= terms["thresholds"]["checkpoint"])
 

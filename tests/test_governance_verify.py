@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from governance_cases import END, NOW, amended, founded, key_of
+import independent_verifier
+from governance_cases import END, NOW, amended, first_version, founded, key_of, sorted_keys
 from ledger_cases import LATER, MODEL, OTHER_PLAN, PLAN, RESULTS, Book, a_round, approved_book, failed, whole_book
 from pharmonia.base.errors import (
     AgreementError,
@@ -20,6 +21,7 @@ from pharmonia.base.errors import (
     PharmoniaError,
     VerificationError,
 )
+from pharmonia.governance.agreement import FORMAT, agreement_json
 from pharmonia.governance.checkpoint import SignedCheckpoint, sign_checkpoint
 from pharmonia.governance.events import AgreementAdopted, Event, PlanApproved, PlanFiled, Revocable, Revoked
 from pharmonia.governance.verify import Delivered, verify_ledger
@@ -105,7 +107,7 @@ def test_a_key_signs_nothing_after_its_end() -> None:
     book = approved_book()
     book.say("acme", PlanFiled(plan=OTHER_PLAN), after=END + timedelta(days=1) - NOW)
     result = book.verify(now=END + timedelta(days=2))
-    assert {finding.check for finding in result.findings} == {Check.SIGNED}
+    assert {finding.check for finding in result.findings} == {Check.SIGNED, Check.CROSS_SIGNED}  # as of who saw to it
     assert "ended" in result.findings[0].what
 
 
@@ -223,6 +225,42 @@ def test_a_checkpoint_without_coordinator_or_enough_partners_is_found() -> None:
     false = replace(signed.signatures[0], signature=bytes(64))
     book.checkpoints[-1] = SignedCheckpoint(checkpoint=signed.checkpoint, signatures=(false, signed.signatures[1]))
     assert {finding.check for finding in book.verify().findings} == {Check.CROSS_SIGNED}
+
+
+def test_a_key_that_ended_before_a_checkpoint_does_not_count_under_it() -> None:
+    first = first_version()
+    keys = [replace(key, valid_until=NOW + timedelta(hours=1)) if key.partner == "acme" else key for key in first.keys]
+    version = replace(first, keys=sorted_keys(keys))
+    for after, expected in ((timedelta(minutes=1), set()), (timedelta(hours=2), {Check.CROSS_SIGNED})):
+        book = Book(ledger=version.digest)
+        book.say("dynamo", AgreementAdopted(version=1, agreement=version.digest), after=after)
+        book.check("dynamo", "acme")
+        result = book.verify(versions=[version])
+        assert {finding.check for finding in result.findings} == expected
+        assert not expected or "1 partners signed; 2 must, besides the keys pk-" in result.findings[0].what
+        _, bad_entries, bad_checkpoints = independent_verifier.verify(
+            book.lines(), book.checkpoint_lines(), {"format": FORMAT, "versions": [{"body": agreement_json(version)}]}
+        )
+        assert (bad_entries, bad_checkpoints) == ([], [0] if expected else [])
+
+
+def test_a_checkpoint_is_not_of_a_time_before_what_it_covers_or_the_one_before() -> None:
+    book = approved_book()
+    for minutes, expected in ((-4, set()), (-6, {Check.TIMED})):
+        book.checkpoints.clear()
+        book.at, at = book.at + timedelta(minutes=minutes), book.at
+        book.check()
+        book.at = at
+        assert failed(book) == expected
+    assert "after an entry that states" in book.verify().findings[0].what
+    book = approved_book()
+    book.at, at = book.at + timedelta(hours=1), book.at  # ahead of the entries, but not of who verifies
+    book.check()
+    book.at = at
+    book.say("dynamo", *a_round(0))
+    book.check()
+    assert [finding.check for finding in book.verify().findings] == [Check.TIMED]
+    assert "after a checkpoint that states" in book.verify().findings[0].what
 
 
 def test_findings_without_number_are_counted_not_kept() -> None:

@@ -4,24 +4,31 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from governance_cases import founded, key_of
+from governance_cases import OWNERS, first_version, founded, key_of, plan_under, sign_all
 from ledger_cases import PLAN, SESSION, Book, a_round, approved_book, whole_book
 from pharmonia.cli.main import main
-from pharmonia.governance.agreement_history import encode_history
-from pharmonia.governance.events import Exporting, PlanFiled
+from pharmonia.governance.agreement_history import AgreementHistory, encode_history, propose
+from pharmonia.governance.events import AgreementAdopted, Exporting, PlanApproved, PlanFiled
+from pharmonia.governance.plan import SignedPlan, approve
+from pharmonia.governance.plan_codec import encode_plan
 from pharmonia.governance.terms import ResourceKind
 from pharmonia.governance.verify_result import Check
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, open_ledger
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)  # the command looks at the clock
 HEAVY = ("torch", "rdkit", "pyarrow", "sqlalchemy", "plotly", "nvflare", "ray")
+
+
+def agreed(at: datetime = LONG_AGO) -> AgreementHistory:
+    """The agreement of `founded`, signed at that time."""
+    return sign_all(propose(None, first_version()), [key_of(partner) for partner in first_version().terms.ids], at)
 
 
 def write(book: Book, folder: Path) -> tuple[Path, Path]:
@@ -31,7 +38,7 @@ def write(book: Book, folder: Path) -> tuple[Path, Path]:
         file.append(book.entries)
         for signed in book.checkpoints:
             file.append_checkpoint(signed)
-    agreement.write_bytes(encode_history(founded()))
+    agreement.write_bytes(encode_history(agreed()))
     return ledger, agreement
 
 
@@ -95,6 +102,7 @@ def test_a_model_is_known_by_its_bytes(tmp_path: Path, run: Run) -> None:
     model.write_bytes(b"weights")
     book = approved_book(LONG_AGO)
     digest = sha256(b"weights").hexdigest()
+    book.say("dynamo", *a_round(0))
     book.say("acme", Exporting(what=ResourceKind.SHARED_TRUNK, content=digest, recipient="outside"))
     book.check()
     ledger, agreement = write(book, tmp_path)
@@ -114,6 +122,53 @@ def test_a_ledger_cut_short_is_found_by_what_a_partner_kept(tmp_path: Path, run:
     done = run(ledger, "--agreement", agreement, "--checkpoint", kept)
     assert done.code == 44
     assert "cut short" in done.out
+
+
+def test_a_file_of_no_checkpoint_is_not_taken_for_one_that_was_checked(tmp_path: Path, run: Run) -> None:
+    ledger, agreement = write(whole_book(LONG_AGO), tmp_path)
+    empty = tmp_path / "kept.jsonl"
+    empty.write_bytes(b"")
+    done = run(ledger, "--agreement", agreement, "--checkpoint", ledger / CHECKPOINTS, "--checkpoint", empty)
+    assert done.code == 2
+    assert "holds no checkpoint" in done.err
+
+
+def test_a_plan_that_is_not_what_was_signed_is_no_verdict_and_one_that_no_ledger_names_is_a_finding(
+    tmp_path: Path, run: Run
+) -> None:
+    version = founded().versions[0].agreement
+    plan = plan_under(version)
+    signed = SignedPlan(plan=plan, signatures=())
+    for owner in OWNERS:
+        signed = approve(signed, version, key_of(owner), LONG_AGO)
+    book = Book(at=LONG_AGO)
+    book.say("dynamo", AgreementAdopted(version=1, agreement=version.digest), PlanFiled(plan=plan.digest))
+    book.say("acme", PlanApproved(plan=plan.digest))
+    book.check()
+    ledger, agreement = write(book, tmp_path)
+    path = tmp_path / "plan.json"
+    edited = replace(plan, n_rounds=12)
+    other = replace(edited, agreement="ab" * 32)
+    for given, code, words in (
+        (signed, 0, "12. [held] approvals"),
+        (replace(signed, signatures=()), 0, "VERIFIED"),  # the ledger names it by its digest, with who approved it
+        (replace(signed, plan=edited), 4, "is not over these bytes"),
+        (SignedPlan(plan=edited, signatures=()), 46, f"no data owner approved the plan {edited.digest} on this ledger"),
+        (SignedPlan(plan=other, signatures=()), 4, "is under no version of the agreement given"),
+    ):
+        path.write_bytes(encode_plan(given))
+        done = run(ledger, "--agreement", agreement, "--plan", path)
+        assert done.code == code, done.err
+        assert words in done.out + done.err
+
+
+def test_an_agreement_signed_in_the_future_is_no_verdict(tmp_path: Path, run: Run) -> None:
+    ledger, agreement = write(whole_book(LONG_AGO), tmp_path)
+    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    agreement.write_bytes(encode_history(agreed(ahead)))
+    done = run(ledger, "--agreement", agreement)
+    assert done.code == 3
+    assert "set the clock that is wrong" in done.err
 
 
 def test_a_damaged_agreement_or_a_missing_file_is_no_verdict(tmp_path: Path, run: Run) -> None:
@@ -148,7 +203,7 @@ def test_what_is_planned_but_never_run_verifies_too(tmp_path: Path, run: Run) ->
 def test_the_example_in_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[1] / "docs" / "ledger.md").read_text(encoding="utf-8")
     code = text.split("```python\n")[1].split("```")[0]
-    (tmp_path / "agreement.json").write_bytes(encode_history(founded()))
+    (tmp_path / "agreement.json").write_bytes(encode_history(agreed()))
     monkeypatch.chdir(tmp_path)
     exec(code, {"key": key_of("dynamo")})  # noqa: S102
     assert (tmp_path / "ledger" / ENTRIES).read_bytes().count(b"\n") == 1

@@ -26,6 +26,7 @@ from pharmonia.governance.events import (
     Revoked,
     RoundAggregated,
 )
+from pharmonia.governance.plan import Delivery
 from pharmonia.governance.terms import ResourceKind
 from pharmonia.governance.verify import Delivered
 from pharmonia.governance.verify_report import figures_of
@@ -143,6 +144,75 @@ def test_a_model_that_nobody_handed_over_is_found() -> None:
         result.require()
 
 
+def handing_over(author: str, recipient: str = "borealis") -> tuple[str, Exporting]:
+    to = recipient if recipient == "outside" else key_of(recipient).public.key_id
+    return author, Exporting(what=ResourceKind.SHARED_TRUNK, content=MODEL, recipient=to)
+
+
+def test_a_model_handed_over_by_who_may_not_have_it_is_found() -> None:
+    for author, expected in (("finch", {Check.EXPORTS, Check.MODEL}), ("dynamo", set()), ("acme", set())):
+        book = approved_book()
+        book.say("dynamo", *a_round(0))
+        book.say(*handing_over(author))
+        assert failed(book, Delivered(model_digest=MODEL)) == expected
+    book.say(*handing_over("finch"))
+    assert failed(book, Delivered(model_digest=MODEL)) == {Check.EXPORTS}  # acme's still stands
+
+
+def test_a_model_is_handed_over_after_a_round_was_aggregated() -> None:
+    book = approved_book()
+    book.say("dynamo", a_round(0)[0])
+    book.say(*handing_over("dynamo"))
+    [finding] = book.verify(Delivered(model_digest=MODEL)).findings
+    assert finding.check is Check.MODEL
+    assert finding.what.endswith("; entry 5: no aggregate of a round stands before it")
+
+
+@pytest.mark.parametrize(
+    ("author", "recipient", "given", "lacks"),
+    [
+        ("dynamo", "borealis", ("borealis",), ""),
+        ("dynamo", "borealis", ("acme",), "borealis"),
+        ("acme", "outside", ("acme",), ""),
+        ("acme", "outside", ("borealis",), "acme"),
+        ("dynamo", "borealis", (), "borealis"),
+    ],
+)
+def test_a_model_goes_to_whom_a_plan_at_hand_that_was_trained_gives_it(
+    author: str, recipient: str, given: tuple[str, ...], lacks: str
+) -> None:
+    first = plan_under(founded().versions[0].agreement)
+    trunk = tuple(Delivery(what=ResourceKind.SHARED_TRUNK, partners=given) for _ in given[:1])
+    plan = replace(first, deliveries=(first.deliveries[0], *trunk))
+    idle = replace(first, name="idle")  # gives the trunk to all, but no round of it is on the ledger
+    book = approved_book()
+    for one in (plan, idle):
+        book.say("acme", PlanFiled(plan=one.digest), PlanApproved(plan=one.digest))
+        for owner in OWNERS[1:]:
+            book.say(owner, PlanApproved(plan=one.digest))
+    book.say("dynamo", *a_round(0, plan=plan.digest))
+    book.say(*handing_over(author, recipient))
+    result = book.verify(Delivered(model_digest=MODEL, plans=(plan, idle)))
+    assert {finding.check for finding in result.findings} == ({Check.MODEL} if lacks else set())
+    assert not lacks or result.findings[0].what.endswith(f"was trained before gives its model to {lacks}")
+
+
+def test_a_plan_at_hand_that_no_data_owner_approved_on_the_ledger_is_found() -> None:
+    plan = plan_under(founded().versions[0].agreement)
+    edited = replace(plan, n_rounds=3)
+    book = approved_book()
+    book.say("acme", PlanFiled(plan=plan.digest), PlanApproved(plan=plan.digest))
+    book.say("acme", PlanFiled(plan=edited.digest))
+    assert book.verify(Delivered(plans=(plan,))).findings == ()
+    for stranger in (edited, replace(plan, seed=8)):
+        result = book.verify(Delivered(plans=(plan, stranger)))
+        [finding] = result.findings
+        assert (finding.check, finding.where) == (Check.PLANNED, "plan kinases, version 1")
+        assert finding.what.startswith(f"no data owner approved the plan {stranger.digest}")
+        with pytest.raises(LedgerApprovalError):
+            result.require()
+
+
 def test_a_report_is_recorded_with_figures_that_can_be_computed_again() -> None:
     report = SAMPLE.read_bytes()
     figures = figures_of(report)
@@ -177,6 +247,6 @@ def test_rounds_are_held_to_the_plans_that_the_auditor_has() -> None:
         after = plan.valid_until - NOW if words == "the plan ended" else timedelta(minutes=1)
         book.say("dynamo", *a_round(0, plan=one.digest), after=after)
         result = book.verify(Delivered(plans=(one,)), now=END)
-        assert [tally.n_checked for tally in result.tallies if tally.check is Check.PLANNED] == [1]
+        assert [tally.n_checked for tally in result.tallies if tally.check is Check.PLANNED] == [2]
         assert [finding.check for finding in result.findings] == [Check.PLANNED] * bool(words)
         assert not words or words in result.findings[0].what

@@ -206,7 +206,8 @@ def test_a_refusal_of_a_wrong_time_is_not_recorded_and_its_reason_is_told(tmp_pa
         said = [PlanRefused(plan=PLAN.digest, code=RefusalCode.NOT_GRANTED)]
         ahead = Refusal(entry=witnesses["acme"].state(said, END - timedelta(days=1)), reason="acme refuses: no grant")
         late = Refusal(entry=witnesses["acme"].state(said, place.at), reason="acme refuses: no grant")
-        for say in (lambda: chronicle.refused([ahead]), lambda: chronicle.declined(ahead)):
+        ways: list[Callable[[], None]] = [lambda: chronicle.refused([ahead]), lambda: chronicle.declined(ahead)]
+        for say in ways:
             with pytest.raises(LedgerError, match=r"acme states .* by its clock.*; it says: acme refuses: no grant"):
                 say()
         place.at += timedelta(hours=1)  # others answered later: the refusal was in time

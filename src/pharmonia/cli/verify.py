@@ -3,12 +3,15 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pharmonia.base.canonical import digest_file
 from pharmonia.base.errors import InputError
+
+if TYPE_CHECKING:
+    from pharmonia.governance.checkpoint import SignedCheckpoint
 
 
 def verify(
@@ -33,10 +36,15 @@ def verify(
     from pharmonia.governance.agreement_history import decode_history  # noqa: PLC0415
     from pharmonia.governance.plan_codec import decode_plan  # noqa: PLC0415
     from pharmonia.governance.verify import Delivered  # noqa: PLC0415
-    from pharmonia.run.ledgerfile import read_checkpoints, verify_folder  # noqa: PLC0415
+    from pharmonia.governance.verify_plans import require_signed  # noqa: PLC0415
+    from pharmonia.run.ledgerfile import verify_folder  # noqa: PLC0415
 
     history = decode_history(_content(agreement), agreement.name)
-    kept = [signed for path in checkpoint or [] for signed in read_checkpoints(path)]
+    now = datetime.now(UTC)
+    kept = [signed for path in checkpoint or [] for signed in _kept(path)]
+    plans = [decode_plan(_content(path), path.name) for path in plan or []]
+    for signed in plans:
+        require_signed(signed, history, now)
     try:
         model_digest = None if model is None else digest_file(model)
     except OSError as error:
@@ -45,11 +53,20 @@ def verify(
         model_digest=model_digest,
         report=None if report is None else _content(report),
         checkpoints=tuple(kept),
-        plans=tuple(decode_plan(_content(path), path.name).plan for path in plan or []),
+        plans=tuple(signed.plan for signed in plans),
     )
-    result = verify_folder(ledger, history, delivered, datetime.now(UTC))
+    result = verify_folder(ledger, history, delivered, now)
     typer.echo(json.dumps(result.as_json(), indent=1) if as_json else result.summary())
     result.require()
+
+
+def _kept(path: Path) -> "list[SignedCheckpoint]":
+    from pharmonia.run.ledgerfile import read_checkpoints  # noqa: PLC0415
+
+    found = read_checkpoints(path)
+    if not found:
+        raise InputError(f"{path} holds no checkpoint, so nothing could be held against it; ask its owner for one")
+    return found
 
 
 def _content(path: Path) -> bytes:

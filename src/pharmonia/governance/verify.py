@@ -9,6 +9,7 @@ from itertools import chain
 from pharmonia.base.errors import LedgerError
 from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
+from pharmonia.governance.documents_signed import CLOCK_SKEW
 from pharmonia.governance.events import Evaluated, Event, Exporting, RecordedFigure
 from pharmonia.governance.ledger import Entry, decode_entry
 from pharmonia.governance.merkle import Frontier, leaf_hash
@@ -84,6 +85,7 @@ class _Pass:
         self.pending: list[tuple[SignedCheckpoint, bool]] = []  # largest first; whether it is the ledger's own
         self.largest_own = 0
         self.was_handed_over = False
+        self.wrongly_handed_over: list[str] = []  # the first few places, and what is wrong with them
         self.recorded: tuple[RecordedFigure, ...] | None = None
 
     def take_checkpoints(self, lines: Iterable[bytes]) -> None:
@@ -99,12 +101,15 @@ class _Pass:
                 self.findings.add(Check.LINES, f"line {number} of the checkpoints", str(error))
         sizes = [one.checkpoint.size for one in own]
         previous: str | None = None
+        latest: datetime | None = None
         for one in own:
             self.findings.count(Check.SEQUENCE)
             if one.checkpoint.previous != previous:
                 what = "does not name the one before it: one is missing, repeated or moved"
                 self.findings.add(Check.SEQUENCE, f"checkpoint of {one.checkpoint.size}", what)
             previous = one.checkpoint.digest
+            latest = max(latest or one.checkpoint.at, one.checkpoint.at)
+            self._check_not_before(one.checkpoint.at, latest, f"checkpoint of {one.checkpoint.size}", "a checkpoint")
         if sizes != sorted(sizes):
             self.findings.add(Check.SEQUENCE, "the checkpoints", "are not in the order of their sizes")
         self.largest_own = max(sizes, default=0)
@@ -141,7 +146,7 @@ class _Pass:
         self.rules.judging = version
         for event in entry.events:
             self.rules.apply(event, author, entry.at, where)
-            self._note(event, where)
+            self._note(event, author, where)
 
     def _count(self, entry: Entry, where: str) -> None:
         self.findings.count(Check.COUNTED)
@@ -151,10 +156,13 @@ class _Pass:
             self.findings.add(Check.COUNTED, where, what)
         self.n_by_key[entry.key] = entry.number + 1
 
-    def _note(self, event: Event, where: str) -> None:
+    def _note(self, event: Event, author: str, where: str) -> None:
         """Take account of what the auditor asked about."""
         if isinstance(event, Exporting) and event.what is ResourceKind.SHARED_TRUNK:
-            self.was_handed_over |= event.content == self.delivered.model_digest
+            if event.content == self.delivered.model_digest:
+                wrong = self.rules.why_not_handed_over(event, author)
+                self.was_handed_over |= not wrong
+                self.wrongly_handed_over += [f"{where}: {wrong}"] if wrong and len(self.wrongly_handed_over) < 3 else []
         elif isinstance(event, Evaluated) and event.results == self.report_digest:
             self.recorded = event.figures
             if event.figures != self.report_figures:
@@ -171,7 +179,14 @@ class _Pass:
             )
             self.findings.add(Check.ROOTS, where, what)
         self.rules.check_not_ahead(checkpoint.at, where)
+        if self.rules.latest is not None:
+            self._check_not_before(checkpoint.at, self.rules.latest, where, "an entry")
         self._check_signers(signed, where, needs_all=is_own)
+
+    def _check_not_before(self, at: datetime, latest: datetime, where: str, what: str) -> None:
+        """A checkpoint comes after what it covers and the one before; clocks may differ by five minutes, no more."""
+        if at < latest - CLOCK_SKEW:
+            self.findings.add(Check.TIMED, where, f"states {at}, after {what} that states {latest}")
 
     def _check_signers(self, signed: SignedCheckpoint, where: str, *, needs_all: bool) -> None:
         self.findings.count(Check.CROSS_SIGNED)
@@ -179,19 +194,25 @@ class _Pass:
         false = signed.false_signatures(version.keys)
         if false:
             self.findings.add(Check.CROSS_SIGNED, where, f"signatures that no active key made: {', '.join(false)}")
-        signers = {version.owners[one.key] for one in signed.signatures if one.key not in false}
+        at = signed.checkpoint.at
+        made = [one.key for one in signed.signatures if one.key not in false]
+        ended = [key for key in made if version.ends[key] < at]  # they count as little as if they had not signed
+        aside = f", besides the keys {', '.join(ended)}, which had ended" if ended else ""
+        signers = {version.owners[key] for key in made if key not in ended}
         if not any(Role.COORDINATOR in version.roles[signer] for signer in signers):
-            self.findings.add(Check.CROSS_SIGNED, where, "is not signed by the coordinator")
+            self.findings.add(Check.CROSS_SIGNED, where, f"is not signed by the coordinator{aside}")
         threshold = version.agreement.terms.thresholds.checkpoint
         if needs_all and len(signers) < threshold:
-            self.findings.add(Check.CROSS_SIGNED, where, f"{len(signers)} partners signed; {threshold} must")
+            self.findings.add(Check.CROSS_SIGNED, where, f"{len(signers)} partners signed; {threshold} must{aside}")
 
     def finish(self) -> VerificationResult:
         self._check_coverage()
+        self.rules.check_documents()
         if self.delivered.model_digest is not None:
             self.findings.count(Check.MODEL)
             if not self.was_handed_over:
-                what = f"nobody recorded handing over the model {self.delivered.model_digest}"
+                but = "".join(f"; {one}" for one in self.wrongly_handed_over)
+                what = f"nobody recorded handing over the model {self.delivered.model_digest} who could{but}"
                 self.findings.add(Check.MODEL, "the model", what)
         if self.report_digest is not None:
             self.findings.count(Check.REPORT)

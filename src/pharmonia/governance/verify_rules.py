@@ -86,6 +86,9 @@ class Rules:
     plans: set[str] = field(default_factory=set)  # that were filed under this version
     approvals: dict[str, set[str]] = field(default_factory=dict)  # the plans that each partner approves
     sessions: dict[str, _Session] = field(default_factory=dict)
+    was_trained: bool = False  # an aggregate stands on the ledger
+    trained: set[str] = field(default_factory=set)  # of the plans that the auditor holds, those with an aggregate
+    approved: set[str] = field(default_factory=set)  # of the same, those that a data owner approved once
 
     def __post_init__(self) -> None:
         self.version = self.judging = self.versions[0]
@@ -165,6 +168,7 @@ class Rules:
         self._require_filed(event.plan, "an approval of", where)
         if event.plan in self.plans:
             self.approvals.setdefault(author, set()).add(event.plan)
+            self.approved |= {event.plan} & self.documents.keys()
 
     def _revoke(self, event: Revoked, author: str) -> None:
         """A revoked approval lapses; a revoked data set makes all approvals of its owner lapse, until given again."""
@@ -245,6 +249,8 @@ class Rules:
             self.findings.add(Check.COHORT, where, "the aggregate has contributors that the round had not")
         self._require_cohort(event.contributors, where)
         session.contributors = None
+        self.was_trained = True
+        self.trained |= {session.plan} & self.documents.keys()
 
     def _export(self, event: Exporting, author: str, at: datetime, where: str) -> None:
         self.findings.count(Check.EXPORTS)
@@ -257,9 +263,41 @@ class Rules:
         if not actor:
             self.findings.add(Check.EXPORTS, where, f"to {event.recipient}, which is no partner's active key")
             return
+        if event.what is ResourceKind.SHARED_TRUNK and not self._may_hand_over(author):
+            what = f"{author} hands over the shared trunk; this is for coordinator and recipients of the trunk"
+            self.findings.add(Check.EXPORTS, where, what)
+            return
         decision = decide(agreement, {}, actor, action, _resource(event, author, agreement), at)
         if isinstance(decision, Refused):
             self.findings.add(Check.EXPORTS, where, str(decision))
+
+    def why_not_handed_over(self, event: Exporting, author: str) -> str:
+        """Why a record is not that of a model that the consortium trained and handed over; empty if it is.
+
+        It names no plan: with plans at hand, one of them must have been trained, and give its model to the recipient.
+        """
+        if not self._may_hand_over(author):
+            return f"{author} may not have the shared trunk, and is no coordinator"
+        if not self.was_trained:
+            return "no aggregate of a round stands before it"
+        is_outside = event.recipient in (OUTSIDE, PUBLIC)  # who hands it on must have got it
+        holder = author if is_outside else self.version.owners.get(event.recipient, event.recipient)
+        plans = [self.documents[digest] for digest in self.trained]
+        if self.documents and not any(holder in plan.recipients(ResourceKind.SHARED_TRUNK) for plan in plans):
+            return f"none of the plans given that was trained before gives its model to {holder}"
+        return ""
+
+    def _may_hand_over(self, author: str) -> bool:
+        recipients = self.version.agreement.terms.trunk_recipients
+        return author in recipients or Role.COORDINATOR in self.version.roles.get(author, frozenset())
+
+    def check_documents(self) -> None:
+        """Plans that the auditor holds are plans of this ledger."""
+        for digest, plan in self.documents.items():
+            self.findings.count(Check.PLANNED)
+            if digest not in self.approved:
+                what = f"no data owner approved the plan {digest} on this ledger; ask for the one that was run"
+                self.findings.add(Check.PLANNED, f"{plan.label}, version {plan.version}", what)
 
     def _require_role(
         self, author: str, allowed: frozenset[Role], deed: str, where: str, by: Version | None = None

@@ -21,6 +21,7 @@ from threading import Lock
 from pharmonia.base.errors import InputError, LedgerBusyError, LedgerError, ProofError
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.checkpoint import SignedCheckpoint, decode_checkpoint
+from pharmonia.governance.documents_signed import require_past
 from pharmonia.governance.ledger import MAX_LINE_BYTES, Entry, Head, decode_entry
 from pharmonia.governance.merkle import HASH_BYTES, frontier_of, n_stored, stored_index
 from pharmonia.governance.verify import Delivered, verify_ledger
@@ -231,8 +232,10 @@ def verify_folder(folder: Path, history: AgreementHistory, delivered: Delivered,
 
     Raises:
         InputError: A file cannot be read, or the report is not the results of a comparison.
-        AgreementError: No version of the agreement is accepted.
+        AgreementError: No version of the agreement is accepted, or a signature on one is from the future.
     """
+    for signed in history.versions[: history.n_accepted]:
+        require_past(signed.signatures, now, f"{signed.agreement.name}, version {signed.agreement.version}")
     checkpoints = folder / CHECKPOINTS
     own = read_lines(checkpoints) if checkpoints.exists() else ()
     return verify_ledger(read_lines(folder / ENTRIES), own, history.accepted(), delivered, now)
