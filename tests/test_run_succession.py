@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from governance_cases import END, NOW, OWNERS, founded, key_of, plan_under, rotated, sorted_keys, succeeded
-from pharmonia.base.errors import AgreementError, LedgerError
+from governance_cases import END, NOW, OWNERS, approved, founded, key_of, plan_under, rotated, sorted_keys, succeeded
+from pharmonia.base.errors import AgreementError, DocumentError, LedgerError
 from pharmonia.governance.agreement import KeyState, PartnerKey
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import whole_second
+from pharmonia.governance.documents_signed import with_signature
 from pharmonia.governance.events import (
     AgreementAdopted,
     Event,
@@ -28,8 +29,10 @@ from pharmonia.governance.terms import Partner, RefusalCode, Role
 from pharmonia.governance.verify import Delivered
 from pharmonia.governance.verify_result import VerificationResult
 from pharmonia.run.chronicle import Chronicle
-from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_lines, verify_folder
+from pharmonia.run.documents import write_plan
+from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_checkpoints, read_lines, verify_folder
 from pharmonia.run.ownkey import own_key
+from pharmonia.run.paperwork import approve_plan, collect_approvals, cosign_copy
 from pharmonia.run.refusals import Refusal
 from pharmonia.run.site_config import CoordinatorConfig
 from pharmonia.run.witness import Witness, open_witness
@@ -251,3 +254,88 @@ def test_a_service_begins_with_a_key_only_with_which_it_may_sign(
             own_key(config, history, day)
     else:
         assert own_key(config, history, day).public == key_of(partner, generation).public
+
+
+# Signatures under the last checkpoint
+
+
+def signers(folder: Path) -> set[str]:
+    return {one.key for one in read_checkpoints(folder / CHECKPOINTS)[-1].signatures}
+
+
+@pytest.mark.parametrize("rotating", ["eagle", "dynamo", "borealis"])
+def test_a_checkpoint_is_cosigned_under_the_version_in_force_there_whoever_rotated_since(
+    tmp_path: Path, rotating: str
+) -> None:
+    """The ledger is under version 1; a run under version 2 is still to come."""
+    place = Ledgers(tmp_path, founded())
+    place.begin()
+    newer = rotated(founded(), rotating, 1)
+    ours, theirs = tmp_path / "dynamo", tmp_path / "acme"
+    cosign_copy(theirs, newer, place.now(), key=key_of("eagle"), copies=())
+    cosign_copy(ours, newer, place.now(), key=None, copies=[theirs])
+    assert key_of("eagle").public.key_id in signers(ours)
+    for folder in (ours, theirs):
+        assert verify_folder(folder, newer, Delivered(), place.at).findings == ()
+
+
+def test_a_key_of_a_later_version_does_not_cosign_an_earlier_checkpoint(tmp_path: Path) -> None:
+    place = Ledgers(tmp_path, founded())
+    place.begin()
+    newer, folder = rotated(founded(), "eagle", 1), tmp_path / "acme"
+    before = (folder / CHECKPOINTS).read_bytes()
+    for key, day, why in (
+        (
+            key_of("eagle", 1),
+            NOW,
+            "is under version 1: .* belongs to no partner.*; sign it with the key that was active",
+        ),
+        (key_of("eagle"), END + timedelta(days=1), "of eagle ended 2027-12-31T23:59:59Z"),
+    ):
+        with pytest.raises(AgreementError, match=why):
+            cosign_copy(folder, newer, day, key=key, copies=())
+    later = Ledgers(tmp_path, newer, {"eagle": 1}, at=place.at)
+    later.begin()
+    with pytest.raises(AgreementError, match="is under version 2 of the agreement, but the file holds 1 accepted"):
+        cosign_copy(folder, founded(), place.now(), key=key_of("eagle"), copies=())
+    with pytest.raises(AgreementError, match=r"is under version 2: .* of eagle is retired"):
+        cosign_copy(folder, newer, place.now(), key=key_of("eagle"), copies=())
+    assert (folder / CHECKPOINTS).read_bytes().startswith(before)
+    cosign_copy(folder, newer, place.now(), key=key_of("eagle", 1), copies=())
+    assert verify_folder(folder, newer, Delivered(), later.now()).findings == ()
+
+
+def test_nothing_is_written_where_one_of_several_signatures_is_bad(tmp_path: Path) -> None:
+    place = Ledgers(tmp_path, founded())
+    place.begin()
+    good, bad, ours = tmp_path / "acme", tmp_path / "borealis", tmp_path / "cygnus"
+    cosign_copy(good, founded(), place.now(), key=key_of("eagle"), copies=())
+    for false in (key_of("finch", 1), key_of("zeppelin")):
+        path = bad / CHECKPOINTS
+        kept = path.read_bytes()
+        path.write_bytes(read_checkpoints(path)[-1].signed_also_by(false).to_line() + b"\n")
+        before = (ours / CHECKPOINTS).read_bytes()
+        with pytest.raises(AgreementError, match=f"signatures of {false.public.key_id} are not over this checkpoint"):
+            cosign_copy(ours, founded(), place.now(), key=key_of("finch"), copies=[good, bad])
+        assert (ours / CHECKPOINTS).read_bytes() == before
+        path.write_bytes(kept)
+    cosign_copy(ours, founded(), place.now(), key=key_of("finch"), copies=[good, bad])
+    assert signers(ours) >= {key_of(name).public.key_id for name in ("eagle", "finch")}
+
+
+def test_a_copy_of_a_plan_with_a_false_approval_leaves_ours_as_it_was(tmp_path: Path) -> None:
+    agreement = founded().versions[0].agreement
+    ours, copy, good = (tmp_path / name for name in ("plan.json", "copy.json", "good.json"))
+    plan = approved(PLAN, agreement, ["borealis"])
+    write_plan(ours, plan)
+    write_plan(good, approved(PLAN, agreement, ["cygnus"]))
+    before = ours.read_bytes()
+    acme = key_of("acme").public.key_id
+    false = replace(plan.signatures[0], key_id=acme, value=bytes(64))
+    write_plan(copy, replace(plan, signatures=with_signature(plan.signatures, false)))
+    with pytest.raises(DocumentError, match=f"copy.json: plan kinases, version 1: the signature by {acme} of acme"):
+        collect_approvals(ours, [good, copy], agreement, NOW)
+    assert ours.read_bytes() == before
+    assert approve_plan(ours, agreement, key_of("acme"), NOW).approved_by(agreement, NOW) == {"acme", "borealis"}
+    collected = collect_approvals(ours, [good], agreement, NOW)
+    assert collected.approved_by(agreement, NOW) == set(OWNERS)

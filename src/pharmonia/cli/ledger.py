@@ -46,20 +46,19 @@ def cosign(
     Your copy is hashed anew first; what it does not hash to is not signed.
     """
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
-    from pharmonia.run.paperwork import collect_signatures, cosign_copy  # noqa: PLC0415
+    from pharmonia.run.papertext import owners_of  # noqa: PLC0415
+    from pharmonia.run.paperwork import cosign_copy  # noqa: PLC0415
 
     if not key and not copy:
         raise InputError("nothing to do: give --key to sign, or --from to collect signatures")
-    history = read_agreement(agreement)
-    current, name = history.current(datetime.now(UTC)), history.versions[0].agreement.digest
-    if copy:
-        signed = collect_signatures(ledger, name, current, copy)
-    if key:
-        signed = cosign_copy(ledger, name, current, open_key(key))
+    history, now = read_agreement(agreement), datetime.now(UTC)
+    history.current(now)
+    signed = cosign_copy(ledger, history, now, key=open_key(key) if key else None, copies=copy or ())
+    owners = owners_of(history.versions[-1].agreement)
     state = signed.checkpoint
     typer.echo(f"checkpoint of {state.size} entries, root {state.root}")
     for one in signed.signatures:
-        typer.echo(f"  signed by {one.key} of {current.key(one.key).partner}")
+        typer.echo(f"  signed by {one.key} of {owners[one.key]}")
 
 
 @app.command("prove")

@@ -129,7 +129,7 @@ def approve(
     now = datetime.now(UTC)
     current = read_agreement(agreement).current(now)
     if copy:
-        signed = collect_approvals(file, copy)
+        signed = collect_approvals(file, copy, current, now)
     if key:
         signed = approve_plan(file, current, open_key(key), now)
     typer.echo(plan_text(signed))

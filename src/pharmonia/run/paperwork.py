@@ -5,19 +5,23 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from pharmonia.base.errors import AgreementError, InputError, LedgerError, TermsError
+from pharmonia.base.errors import AgreementError, DocumentError, InputError, LedgerError, TermsError
 from pharmonia.governance.agreement import Agreement
-from pharmonia.governance.checkpoint import SignedCheckpoint
+from pharmonia.governance.agreement_history import AgreementHistory
+from pharmonia.governance.checkpoint import Checkpoint, SignedCheckpoint
 from pharmonia.governance.checkpoint_views import cosign
-from pharmonia.governance.documents import whole_second
+from pharmonia.governance.documents import time_text, whole_second
 from pharmonia.governance.identity import PrivateKey, PublicKey
 from pharmonia.governance.merkle import frontier_of
 from pharmonia.governance.plan import RunPlan, SignedPlan, approve, merge_approvals
 from pharmonia.governance.policy import Grant, LocalPolicy, open_policy, sign_policy, with_grants
 from pharmonia.governance.terms import Role
+from pharmonia.governance.verify_rules import Version
+from pharmonia.governance.verify_versions import Versions
 from pharmonia.run.documents import changing, read_plan, read_policy, write_plan, write_policy
 from pharmonia.run.files import write_whole
 from pharmonia.run.ledgerfile import CHECKPOINTS, StoredHashes, open_ledger, read_checkpoints
+from pharmonia.run.standing import read_standing
 
 
 def write_new_plan(path: Path, plan: RunPlan) -> SignedPlan:
@@ -48,15 +52,23 @@ def approve_plan(path: Path, agreement: Agreement, key: PrivateKey, now: datetim
     return signed
 
 
-def collect_approvals(path: Path, copies: Sequence[Path]) -> SignedPlan:
-    """The plan in a file with the approvals on copies of it, written back.
+def collect_approvals(path: Path, copies: Sequence[Path], agreement: Agreement, now: datetime) -> SignedPlan:
+    """The plan in a file with the approvals on copies of it, every one checked, written back.
 
     Raises:
         InputError: A file cannot be read or written.
-        DocumentError: A copy is of another plan.
+        DocumentError: A copy is of another plan, or an approval is not over it; nothing is written.
+        AgreementError: An approval by a key that may not sign, or from the future; nothing is written.
     """
     with changing(path):
-        signed = merge_approvals([read_plan(path), *map(read_plan, copies)])
+        own, others = read_plan(path), {copy: read_plan(copy) for copy in copies}
+        for copy, other in others.items():
+            try:
+                other.approved_by(agreement, now)
+            except (DocumentError, AgreementError) as error:
+                raise type(error)(f"{copy}: {error}") from error
+        signed = merge_approvals([own, *others.values()])
+        signed.approved_by(agreement, now)
         write_plan(path, signed)
     return signed
 
@@ -132,38 +144,68 @@ def revoke_grants(path: Path, agreement: Agreement, key: PrivateKey, number: int
     return changed
 
 
-def cosign_copy(folder: Path, ledger: str, agreement: Agreement, key: PrivateKey) -> SignedCheckpoint:
-    """The last checkpoint of our copy of a ledger with our signature, written back; the copy is hashed anew first.
+def cosign_copy(
+    folder: Path, history: AgreementHistory, now: datetime, *, key: PrivateKey | None, copies: Sequence[Path]
+) -> SignedCheckpoint:
+    """The last checkpoint of our copy of a ledger with our signature, those that other copies of it bear, or both.
+
+    All are judged as verification does, by the version of the agreement in force at the checkpoint; then it is written
+    back. The copy is hashed anew first.
+
+    Args:
+        folder: Of our copy.
+        history: The agreement, all its versions.
+        now: The time.
+        key: Ours, if it is to sign.
+        copies: Folders of other copies, whose signatures are added.
 
     Raises:
-        LedgerError: The copy is damaged, has no checkpoint, or is not what the checkpoint says.
+        LedgerError: A copy is damaged, has no checkpoint, or is not what the checkpoint says; or another copy's last
+            checkpoint is another one: another history, or one that is behind.
         ProofError: No coordinator signed the checkpoint.
-        AgreementError: The key is no partner's.
+        AgreementError: A signature, or our key, is not of a key that was active there, or the agreement is too old.
     """
-    agreement.key(key.public.key_id)
+    versions = Versions(history.accepted())
+    ledger = versions.all[0].agreement.digest
     with open_ledger(folder, ledger):
         last = _last_checkpoint(folder)
-        tree = frontier_of(last.checkpoint.size, StoredHashes(folder))
-        signed = cosign(last, tree, ledger, _coordinator(last, agreement), key)
-        _replace_last(folder, signed)
-    return signed
-
-
-def collect_signatures(folder: Path, ledger: str, agreement: Agreement, copies: Sequence[Path]) -> SignedCheckpoint:
-    """The last checkpoint of a ledger with the signatures that copies of it bear, written back.
-
-    Raises:
-        LedgerError: A copy's last checkpoint is another one: another history, or one that is behind.
-        AgreementError: A signature is not by an active key, or not by the key that it names.
-    """
-    with open_ledger(folder, ledger):
-        signed = _last_checkpoint(folder).merged(map(_last_checkpoint, copies))
-        keys = {one.key: agreement.key(one.key).public for one in signed.signatures}
-        false = signed.false_signatures(keys)
+        version = _in_force(folder, versions, last.checkpoint.size)
+        signed = last.merged(map(_last_checkpoint, copies))
+        false = signed.false_signatures(version.keys)
         if false:
-            raise AgreementError(f"signatures of {', '.join(false)} are not over this checkpoint; ask for a new copy")
+            raise AgreementError(
+                f"signatures of {', '.join(false)} are not over this checkpoint by keys that were active then, under "
+                f"version {version.agreement.version} of the agreement; ask for a new copy"
+            )
+        if key is not None:
+            _require_signer(key, version, last.checkpoint, now)
+            tree = frontier_of(last.checkpoint.size, StoredHashes(folder))
+            signed = cosign(signed, tree, ledger, _coordinator(signed, version.agreement), key)
         _replace_last(folder, signed)
     return signed
+
+
+def _in_force(folder: Path, versions: Versions, size: int) -> Version:
+    n_adopted = read_standing(folder).n_adopted_at(size)
+    if n_adopted > len(versions.all):
+        raise AgreementError(
+            f"the checkpoint of {size} entries is under version {n_adopted} of the agreement, but the file holds "
+            f"{len(versions.all)} accepted versions; ask a partner for the newest"
+        )
+    return versions.in_force(n_adopted)
+
+
+def _require_signer(key: PrivateKey, version: Version, checkpoint: Checkpoint, now: datetime) -> None:
+    key_id = key.public.key_id
+    under = f"the last checkpoint, of {checkpoint.size} entries, is under version {version.agreement.version}"
+    try:
+        version.agreement.key(key_id)
+    except AgreementError as error:
+        remedy = "sign it with the key that was active then, or sign the first one under a version that names yours"
+        raise AgreementError(f"{under}: {error}; {remedy}") from error
+    if version.ends[key_id] < max(checkpoint.at, now):
+        ended = f"the key {key_id} of {version.owners[key_id]} ended {time_text(version.ends[key_id])}"
+        raise AgreementError(f"{ended} and signs nothing after that; rotate it with `pharmonia keys rotate`")
 
 
 def _require_new(path: Path) -> None:
