@@ -31,6 +31,7 @@ from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.local import LocalFederation, Plot
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Broadcast, Done, Repeat, SessionRequest, decode, encode, is_learning_frame
+from pharmonia.run.cohorts import place_of
 from pharmonia.run.engine import FrameHandler
 from pharmonia.run.protection import Masked, SecureTerms, Work
 from pharmonia.run.sums import Request, SecureSums
@@ -91,6 +92,7 @@ class Fixed:
                     rng = np.random.default_rng(self._seed)
                     self._values = rng.standard_normal(length, dtype=np.float32) * np.float32(1e-3)
                 work = Work(
+                    place=place_of(broadcast),
                     sum_index=broadcast.sum_index,
                     magnitudes=broadcast.magnitudes,
                     layout=layout_of(length),

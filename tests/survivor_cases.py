@@ -15,11 +15,11 @@ from pharmonia.base.errors import (
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Broadcast, Done, Repeat, SessionRequest, decode, encode, is_learning_frame
 from pharmonia.learn.messages import Message as LearnMessage
-from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
+from pharmonia.run.cohorts import COHORTS_FILE, Cohorts, place_of
 from pharmonia.run.engine import Exchange, OnReply
 from pharmonia.run.protection import Masked, SecureTerms, Work
 from pharmonia.run.sums import PartnersSum, Request, Scales, SecureSums
-from pharmonia.run.tensors import digest_of
+from pharmonia.run.tensors import VALIDATION, digest_of
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import (
@@ -83,14 +83,16 @@ class Vault:
                 return self.protection.start_session(request)
             case Repeat() as request:
                 return self.protection.repeat(request)
-            case Broadcast(sum_index=index, magnitudes=magnitudes, parameters=parameters):
+            case Broadcast(sum_index=index, magnitudes=magnitudes, parameters=parameters, train=train) as request:
                 digest = digest_of(parameters)
+                make = partial(self._make, int(parameters[0])) if train else self._validate
                 work = Work(
+                    place=place_of(request),
                     sum_index=index,
                     magnitudes=magnitudes,
-                    layout=LAYOUT,
+                    layout=LAYOUT if train else VALIDATION,
                     model_digest=digest,
-                    make=partial(self._make, int(parameters[0])),
+                    make=make,
                 )
                 return self.protection.announce(work)
             case _:
@@ -99,6 +101,10 @@ class Vault:
     def _make(self, number: int) -> Contribution:
         self.n_made += 1
         return self.contribution(number)
+
+    def _validate(self) -> Contribution:
+        self.n_made += 1
+        return Contribution(weight=1, values=np.array([0.0, 0.0, 2.5 + self.index, 30.0], dtype=np.float32))
 
     def contribution(self, number: int) -> Contribution:
         return contribution(self.index, number, self.scale)
@@ -214,19 +220,24 @@ def sums_over(net: Net, folder: Path, tier: Tier = Tier.DROPOUT_TOLERANT) -> Sec
 
 
 def request(number: int) -> Request:
-    """For contributions that start from the shared vector of that number."""
+    """For contributions of that round, which start from the shared vector of that number."""
+    return request_from(number, start(number))
+
+
+def request_from(round_index: int, parameters: Vector, *, train: bool = True) -> Request:
+    """For contributions of a round that start from a shared vector."""
     return Request(
         frame_of=lambda index, magnitudes: Broadcast(
-            sum_index=index, magnitudes=magnitudes, round_index=number, step=0, n_steps=1, train=True, save=False,
-            best_round=-1, parameters=start(number),
+            sum_index=index, magnitudes=magnitudes, round_index=round_index, step=0, n_steps=1, train=train, save=False,
+            best_round=-1, parameters=parameters,
         ),
-        layout=LAYOUT,
-        model_digest=digest_of(start(number)),
+        layout=LAYOUT if train else VALIDATION,
+        model_digest=digest_of(parameters),
         weight_bits=WEIGHT_BITS,
     )  # fmt: skip
 
 
-SCALES: Scales = {LAYOUT.digest.hex(): [24, 12]}
+SCALES: Scales = {LAYOUT.digest.hex(): [24, 12], VALIDATION.digest.hex(): [12] * 4}
 
 
 def started(net: Net, folder: Path, tier: Tier = Tier.DROPOUT_TOLERANT) -> SecureSums:

@@ -19,6 +19,7 @@ from pharmonia.base.errors import (
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.learn.contributions import Contribution, federated_average
 from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, StatisticsRequest, decode, encode
+from pharmonia.run.cohorts import STATISTICS
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.protection import RECORD_FILE, Masked, SecureTerms, Work
 from pharmonia.run.sums import MAX_WEIGHT_BITS, Request, SecureSums
@@ -57,7 +58,12 @@ class Vault:
                 return self.protection.repeat(request)
             case StatisticsRequest(sum_index=index, magnitudes=magnitudes):
                 work = Work(
-                    sum_index=index, magnitudes=magnitudes, layout=LAYOUT, model_digest=bytes(32), make=self._make
+                    place=STATISTICS,
+                    sum_index=index,
+                    magnitudes=magnitudes,
+                    layout=LAYOUT,
+                    model_digest=bytes(32),
+                    make=self._make,
                 )
                 return self.protection.announce(work)
             case message:

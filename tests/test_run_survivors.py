@@ -1,7 +1,6 @@
 """Sums that go on without a lost partner: of whom they are, what stands, and that nothing is ever summed twice."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,6 @@ from survivor_cases import (
     at,
     consortium,
     members,
-    message_in,
     request,
     started,
     sums_over,
@@ -288,28 +286,6 @@ def test_the_same_set_may_sum_the_same_again_in_a_later_session(tmp_path: Path) 
     first = started(net, tmp_path).collect(request(0))
     for folder in (tmp_path, tmp_path / "forgetful"):
         np.testing.assert_array_equal(started(net, folder).collect(request(0)).mean, first.mean)
-
-
-def fewer_contributors(name: str, frame: bytes) -> bytes:
-    """The server's header leaves Dan out."""
-    message = message_in(frame)
-    if not isinstance(message, RoundHeader):
-        return frame
-    return encode_secure(replace(message, contributors=THREE, degree=2))
-
-
-def test_where_every_partner_is_needed_the_same_contributions_are_not_masked_among_fewer(tmp_path: Path) -> None:
-    tier = Tier.COMMIT_THEN_MASK
-    net = consortium(tmp_path, FOUR, tier)
-    started(net, tmp_path, tier).collect(request(0))
-    n_made = [vault.n_made for vault in net.vaults.values()]
-    net.repair()
-    net.ignores_refusals, net.change = True, fewer_contributors
-    with pytest.raises(UnreachableError, match="Ada refuses; Ben refuses; Cleo refuses"):
-        started(net, tmp_path, tier).collect(request(0))
-    assert {type(net.refused[name]) for name in THREE} == {ReplayError}
-    assert net.n_answered(MaskedUpdate) == 0
-    assert [vault.n_made for vault in net.vaults.values()] == n_made  # refused before anything was trained
 
 
 @pytest.mark.parametrize("tier", Tier)

@@ -22,7 +22,6 @@ from pharmonia.secagg.messages import (
 )
 from survivor_cases import (
     FOUR,
-    LAYOUT,
     NAMES,
     SCALES,
     SERVER,
@@ -47,7 +46,7 @@ def test_the_set_is_on_every_disk_before_anybody_hears_of_it(tmp_path: Path) -> 
     def look(name: str, frame: bytes) -> bytes:
         if isinstance(message_in(frame), SurvivorSet | ConfirmedSurvivors):
             files = [tmp_path / one / COHORTS_FILE for one in (SERVER, *FOUR)]
-            known.append([Cohorts(file).of(LAYOUT, digest_of(start(0))) for file in files])
+            known.append([Cohorts(file).of((0, 0), digest_of(start(0))) for file in files])
         return frame
 
     net.change = look

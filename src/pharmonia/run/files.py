@@ -1,7 +1,8 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and there after the power went."""
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pharmonia.base.errors import DiskFullError, InputError
@@ -10,7 +11,7 @@ _ALL, _OWNER = 0o666, 0o600  # less what the process masks
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one renamed into place, making its folder where needed.
+    """Write a file through a temporary one renamed into place, making its folder where needed; on the disk then.
 
     Raises:
         DiskFullError: There is no room for it.
@@ -32,16 +33,61 @@ def write_private(path: Path, content: bytes) -> None:
 def _write(path: Path, content: bytes, mode: int) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             temporary.unlink(missing_ok=True)  # of a killed process with our number
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def make_durably(path: Path) -> None:
+    """Make an empty file, unless there is one, that stays in its folder whatever happens to the power.
+
+    Whoever made the folders on its way may not have waited for the disk: all of them are synced, as far as we may.
+
+    Raises:
+        DiskFullError: There is no room for it.
+        InputError: It cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        for folder in path.absolute().parents:
+            with suppress(PermissionError):  # of another owner, and there before us
+                sync_folder(folder)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; a file system that cannot say so is taken at its word.
+
+    Raises:
+        OSError: It cannot be opened or written.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in made:
+        sync_folder(one.parent)
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -26,7 +26,7 @@ from pharmonia.governance.ledger import MAX_LINE_BYTES, Entry, Head, decode_entr
 from pharmonia.governance.merkle import HASH_BYTES, frontier_of, n_stored, stored_index
 from pharmonia.governance.verify import Delivered, verify_ledger
 from pharmonia.governance.verify_result import VerificationResult
-from pharmonia.run.files import cannot_write
+from pharmonia.run.files import cannot_write, sync_folder
 
 ENTRIES, CHECKPOINTS, HASHES = "entries.jsonl", "checkpoints.jsonl", "hashes.bin"
 
@@ -183,7 +183,7 @@ def open_ledger(folder: Path, ledger: str) -> Iterator[LedgerFile]:
         with _writing(folder):
             for name in (ENTRIES, CHECKPOINTS):
                 _repair(folder / name)
-            _sync_folder(folder)
+            sync_folder(folder)
             head = _replay(folder, ledger)
         checkpoints = read_checkpoints(folder / CHECKPOINTS)
         if checkpoints:
@@ -297,7 +297,7 @@ def _repair(path: Path) -> None:
         torn = os.pread(file.fileno(), size - start, start)
         aside = next(place for n in range(size + 1) if not (place := path.with_name(f"{path.name}.torn.{n}")).exists())
         aside.write_bytes(torn)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         file.truncate(start)
         os.fsync(file.fileno())
 
@@ -364,14 +364,6 @@ def _known_of(folder: Path, head: Head, checkpoints: Sequence[SignedCheckpoint])
         n_entry_bytes, n_checkpoint_bytes = ((folder / name).stat().st_size for name in (ENTRIES, CHECKPOINTS))
     last = checkpoints[-1] if checkpoints else None
     return _Known(head=head, last=last, n_entry_bytes=n_entry_bytes, n_checkpoint_bytes=n_checkpoint_bytes)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

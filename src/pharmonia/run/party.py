@@ -20,6 +20,7 @@ from pharmonia.learn.messages import (
     is_learning_frame,
 )
 from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.cohorts import place_of
 from pharmonia.run.permit import Permit
 from pharmonia.run.protection import Protection, Work
 from pharmonia.run.tensors import VALIDATION, digest_of, sum_layout
@@ -78,6 +79,7 @@ class Party:
             case StatisticsRequest() as request:
                 self._forget()
                 work = Work(
+                    place=place_of(request),
                     sum_index=request.sum_index,
                     magnitudes=request.magnitudes,
                     layout=sum_layout(self._learner.statistics_tensors),
@@ -97,6 +99,7 @@ class Party:
 
     def _work(self, broadcast: Broadcast) -> Work:
         return Work(
+            place=place_of(broadcast),
             sum_index=broadcast.sum_index,
             magnitudes=broadcast.magnitudes,
             layout=self._layout if broadcast.train else VALIDATION,

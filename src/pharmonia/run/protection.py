@@ -9,7 +9,7 @@ from typing import Protocol
 from pharmonia.base.errors import HeaderError, MessageError, ReplayError
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Done, Repeat, SessionRequest, encode
-from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
+from pharmonia.run.cohorts import COHORTS_FILE, Cohorts, Place
 from pharmonia.run.files import write_whole
 from pharmonia.run.tensors import magnitude_layout, magnitudes
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
@@ -49,6 +49,7 @@ class Work:
     """A contribution that was asked for and is not made yet.
 
     Args:
+        place: In the run.
         sum_index: Of the sum that it is for.
         magnitudes: Whether that sum is of magnitudes.
         layout: Of its values.
@@ -56,6 +57,7 @@ class Work:
         make: Trains and returns it; called once.
     """
 
+    place: Place
     sum_index: int
     magnitudes: bool
     layout: Layout
@@ -136,7 +138,8 @@ class Masked:
     Guarantees:
         nothing_leaves_unmasked: A request for a contribution gets READY; only a checked header gets a masked one.
         masks_while_training: The sum of masks is made in a thread of its own while the contribution is made.
-        one_cohort_per_contribution: As `Cohorts`, in this session and in every later one of the run.
+        everybody_or_nothing: In tier A, nothing is masked but among all partners of the terms.
+        one_cohort_per_contribution: In tier B, as `Cohorts`, in this session and in every later one of the run.
     """
 
     def __init__(self, terms: SecureTerms, folder: Path) -> None:
@@ -150,7 +153,7 @@ class Masked:
         self._work: Work | None = None
         self._made: _Made | None = None
         self._of_magnitudes = False
-        self._summed: tuple[Layout, bytes] | None = None  # layout and start of what was last masked
+        self._summed: tuple[Place, bytes] | None = None  # place and start of what was last masked
 
     @property
     def masks(self) -> bool:
@@ -246,9 +249,14 @@ class Masked:
         if header.tier is not self._terms.tier:
             raise HeaderError(f"{self._terms.partner}: round {header.round_index} is not summed as the terms say")
         of = self._last_made() if self._work is None else self._work
-        self._summed = (magnitude_layout(of.layout) if self._of_magnitudes else of.layout, of.model_digest)
-        if header.tier is Tier.COMMIT_THEN_MASK:  # all contributors are in the sum; in the other tier, who survives
-            self._cohorts.settle(*self._summed, header.contributors)
+        self._summed = (of.place, of.model_digest)
+        if header.tier is Tier.COMMIT_THEN_MASK:  # always among the same, so that there is nothing to remember
+            missing = {member.id for member in self._terms.members}.difference(header.contributors)
+            if missing:
+                raise HeaderError(
+                    f"{self._terms.partner}: round {header.round_index} leaves out {', '.join(sorted(missing))}; "
+                    "everybody is in it, or nothing is masked"
+                )
         elif not set(self._cohorts.of(*self._summed) or ()) <= set(header.contributors):
             raise ReplayError(f"{self._terms.partner}: these contributions were summed among others; nothing is masked")
 
@@ -263,7 +271,8 @@ class Masked:
     def _make(self) -> "_Made":
         if self._work is not None:
             work = self._work
-            self._made = _Made(layout=work.layout, model_digest=work.model_digest, contribution=work.make())
+            made = work.make()
+            self._made = _Made(place=work.place, layout=work.layout, model_digest=work.model_digest, contribution=made)
             self._work = None  # and with it all that it was made from
         return self._last_made()
 
@@ -289,6 +298,7 @@ class Masked:
 class _Made:
     """A contribution, and what it was made for."""
 
+    place: Place
     layout: Layout
     model_digest: bytes
     contribution: Contribution = field(repr=False)

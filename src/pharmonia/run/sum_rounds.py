@@ -11,8 +11,8 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from pharmonia.base.errors import MessageError, RoundLostError
-from pharmonia.learn.messages import Done, Message, SessionRequest, decode, encode, is_learning_frame
-from pharmonia.run.cohorts import Cohorts
+from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, decode, encode, is_learning_frame
+from pharmonia.run.cohorts import STATISTICS, Cohorts, Place, place_of
 from pharmonia.run.engine import Engine, Exchange, Incoming, exchange, exchange_each
 from pharmonia.secagg.arriving import Arriving
 from pharmonia.secagg.fixedpoint import WeightedSum
@@ -131,7 +131,7 @@ class DropoutTolerant:
 
     Guarantees:
         one_cohort_per_contribution: What was proposed to be summed among some is not proposed among others, also by a
-            later process: `Cohorts` remembers it.
+            later process: `Cohorts` remembers it, by step of the run and by model.
         who_is_away_stays_away: Until the next session.
     """
 
@@ -142,6 +142,7 @@ class DropoutTolerant:
         self._roster_of = roster_of
         self._cohorts = cohorts
         self._directory: Directory | None = None
+        self._place: Place = STATISTICS  # of the contributions that were last asked for
         self._present: tuple[str, ...] = tuple(engine.partners)
 
     @property
@@ -171,9 +172,12 @@ class DropoutTolerant:
 
         Raises:
             RoundLostError: Too few are there, or others than an earlier process had proposed for this sum.
+            ReplayError: It was made too long ago to say among whom.
             MessageError: An answer that is none to this request.
         """
-        cohort = self._cohorts.of(plan.layout, plan.model_digest)
+        if not isinstance(ask, Repeat):
+            self._place = place_of(ask)
+        cohort = self._cohorts.of(self._place, plan.model_digest)
         _require_cohort(cohort, self._present)
         asked = self._present if cohort is None else cohort
         readies, traffic = self._gather(Ready, dict.fromkeys(asked, encode(ask)))
@@ -185,7 +189,7 @@ class DropoutTolerant:
         server, survivors = server.propose()
         self._require_enough(survivors.survivors)
         _require_cohort(cohort, survivors.survivors)
-        self._cohorts.settle(plan.layout, plan.model_digest, survivors.survivors)
+        self._cohorts.settle(self._place, plan.model_digest, survivors.survivors)
         signatures, took = self._gather(SurvivorSignature, dict.fromkeys(survivors.survivors, encode_secure(survivors)))
         traffic = traffic.plus(took)
         for signature in signatures:
