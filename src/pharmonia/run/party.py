@@ -77,7 +77,7 @@ class Party:
             case SessionRequest() as request:
                 return self._protection.start_session(request)
             case StatisticsRequest() as request:
-                self._forget()
+                self._forget()  # a run begins: what an earlier attempt kept is of no use
                 work = Work(
                     place=place_of(request),
                     sum_index=request.sum_index,
@@ -156,10 +156,14 @@ class Party:
         for old in sorted(self._folder.glob(_KEPT_FILES))[:-_KEPT_STATES]:
             old.unlink()
 
-    def _forget(self) -> None:
-        """A run begins: what an earlier attempt kept is of no use."""
+    def _forget(self, after: Path | None = None) -> None:
+        """What was kept, or only what was kept for later rounds: of an attempt that ended before all had made them.
+
+        A state of an abandoned attempt that stayed would count in `_save` as one that the coordinator may resume from.
+        """
         for old in self._folder.glob(_KEPT_FILES):
-            old.unlink(missing_ok=True)
+            if after is None or old > after:
+                old.unlink(missing_ok=True)
 
     def _restore(self, round_index: int, step: int) -> None:
         place, path = (round_index, step), self._state_file(round_index)
@@ -167,6 +171,7 @@ class Party:
             kept = [file for file in sorted(self._folder.glob(_KEPT_FILES)) if file <= path]
             if self._next < place and (not kept or self._next != (0, 0)):
                 self._next = place  # it was away, and nothing on the disk is newer than what it has
+                self._forget(after=path)
                 return
             path = kept[-1] if kept else path
         if (step and not self._may_miss_rounds) or not path.exists():
@@ -177,3 +182,4 @@ class Party:
         arrays, meta = read_arrays(path)
         self._learner.restore(arrays, int(meta["candidate_round"]))
         self._next = place
+        self._forget(after=path)
