@@ -36,6 +36,7 @@ class Home:
             witness,
             [key_of(COORDINATOR).public],
             lambda: None if witness.standing.approvals else witness.state([approval], NOW),
+            lambda entry: None,
         )
         self.n_asked = 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from governance_cases import OWNERS
 from multitask_cases import PLAIN, partners
-from pharmonia.base.errors import RegroupError, RoundLostError, UnreachableError
+from pharmonia.base.errors import LedgerError, RegroupError, RoundLostError, UnreachableError
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.recipe_profile import PrepareProfile
 from pharmonia.engines.inprocess import InProcessEngine
@@ -20,6 +20,7 @@ from pharmonia.learn.messages import Broadcast, decode, is_learning_frame
 from pharmonia.learn.messages import Message as LearnMessage
 from pharmonia.run import party as party_module
 from pharmonia.run.arrayfile import Arrays, read_arrays
+from pharmonia.run.chronicle import Chronicle
 from pharmonia.run.delivered import MODEL_FILE
 from pharmonia.run.delivery_frames import is_delivery_frame
 from pharmonia.run.engine import FrameHandler
@@ -224,6 +225,22 @@ def test_a_run_ends_with_a_model_without_a_site_that_was_lost_and_the_site_gets_
     assert sum(isinstance(event, RoundOpened) for event in aurora.events()) == n_rounds
     assert has_model(aurora, LOST)
     assert_ledgers_hold(aurora)
+
+
+def test_no_site_takes_an_entry_that_says_a_lost_one_were_in_the_sum(
+    aurora: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Chronicle.aggregated
+
+    def aggregated(self: Chronicle, digest: str) -> None:
+        self.stayed(FOUR)
+        honest(self, digest)
+
+    monkeypatch.setattr(Chronicle, "aggregated", aggregated)
+    with pytest.raises(LedgerError, match=r"of acme, borealis, .*, but we confirmed .* among acme, cygnus, eagle"):
+        run(aurora, before=lost_in(1, 0, LOST))
+    for name in OTHERS:
+        assert sum(isinstance(event, RoundAggregated) for event in aurora.events(name)) == 1  # of the round before
 
 
 def test_a_site_that_is_back_in_a_resumed_run_takes_part_with_its_copy_and_its_private_state(

@@ -30,12 +30,24 @@ class LedgerKeeper:
     """
 
     def __init__(
-        self, witness: Witness, coordinators: Sequence[PublicKey], opening: Callable[[], Entry | None]
+        self,
+        witness: Witness,
+        coordinators: Sequence[PublicKey],
+        opening: Callable[[], Entry | None],
+        require: Callable[[Entry], None],
     ) -> None:
-        """Coordinators: keys with which checkpoints are offered; opening: what we state before a run."""
+        """Make a keeper.
+
+        Args:
+            witness: Our copy.
+            coordinators: Keys with which checkpoints are offered.
+            opening: What we state before a run.
+            require: Raises LedgerError for an entry that we know to be false; asked before any is taken.
+        """
         self._witness = witness
         self._coordinators = {key.key_id: key for key in coordinators}
         self._opening = opening
+        self._require = require
         self._round: RoundOpened | None = None
 
     @property
@@ -90,6 +102,8 @@ class LedgerKeeper:
                 f"and ask the other partners"
             )
         new = take.entries[known:]
+        for entry in new:
+            self._require(entry)
         if new:
             self._witness.take(new)
         for entry in take.entries:

@@ -37,6 +37,7 @@ from pharmonia.learn.multitask_data import partner_tasks
 from pharmonia.learn.settings import LocalSettings
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.codedigest import installed_code
+from pharmonia.run.confirmed import CONFIRMED_FILE, ConfirmedRounds
 from pharmonia.run.delivered import DeliveredModel
 from pharmonia.run.delivery_frames import Offer, is_delivery_frame
 from pharmonia.run.delivery_frames import decode as decode_delivery
@@ -87,7 +88,9 @@ class Site:
 
     Guarantees:
         nothing_is_read_without_leave: Data files are opened after the permit's first yes, which every frame needs.
-        no_round_is_off_the_ledger: A header is answered only if our own copy has it, under the plan that we hold.
+        no_round_is_off_the_ledger: A header is answered only if our own copy has it, of the same session, round and
+            partners, under the plan that we hold.
+        no_sum_is_said_to_be_of_others: As `ConfirmedRounds`: our copy takes no such entry.
         no_round_is_too_small: Nor if it, or what is left of it, has fewer partners than agreement or policy ask for.
         every_session_begins_from_the_disk: A party that was killed, or whose coordinator was, goes on bit for bit.
     """
@@ -96,7 +99,8 @@ class Site:
         self._home = home
         self._witness = witness
         self._permit = permit
-        self._keeper = LedgerKeeper(witness, _coordinators(home), self._opening)
+        self._rounds = ConfirmedRounds(home.config.partner, _owners(home), home.state / CONFIRMED_FILE)
+        self._keeper = LedgerKeeper(witness, _coordinators(home), self._opening, self._rounds.require_taken)
         self._recipient = Recipient(home.signed.plan, witness, home.state)
         self._party: Party | None = None
         self._one_at_a_time = Lock()  # an engine may bring a late frame beside the next one
@@ -126,6 +130,8 @@ class Site:
         if self._party is None:
             raise MessageError(f"{self._home.config.partner}: no session has begun since this site was started")
         answer = self._party.handle(frame)
+        if not is_learning_frame(frame):
+            self._rounds.note(decode_secure(frame))
         self._keep_private_part(frame, self._party)
         return answer
 
@@ -172,6 +178,7 @@ class Site:
         plan, opened = self._home.signed.plan, self._keeper.round
         if opened is None or opened.header != message.digest.hex():
             raise HeaderError(f"{self._home.config.partner}: a round that is not on our copy of the ledger")
+        self._rounds.require_opened(message, opened)
         if opened.plan != plan.digest:
             reason = f"the round is of plan {opened.plan[:16]}, but {plan.label} with {plan.digest[:16]} lies here"
             return self._refuse(opened.plan, RefusalCode.PLAN_NOT_APPROVED, reason)
@@ -269,6 +276,11 @@ def open_site(folder: Path, *, now: Callable[[], datetime]) -> Iterator[Site]:
 def _coordinators(home: _Home) -> list[PublicKey]:
     versions = home.history.accepted()[-1:]
     return [key.public for agreement in versions for key in agreement.active_keys(home.signed.plan.coordinator)]
+
+
+def _owners(home: _Home) -> dict[str, str]:
+    """The partner of each key id that any accepted version of the agreement names."""
+    return {key.public.key_id: key.partner for agreement in home.history.accepted() for key in agreement.keys}
 
 
 def _open_party(home: _Home, permit: Permit) -> Party:
