@@ -250,3 +250,27 @@ def test_rounds_are_held_to_the_plans_that_the_auditor_has() -> None:
         assert [tally.n_checked for tally in result.tallies if tally.check is Check.PLANNED] == [2]
         assert [finding.check for finding in result.findings] == [Check.PLANNED] * bool(words)
         assert not words or words in result.findings[0].what
+
+
+def test_a_plan_gives_no_more_models_than_it_has_rounds_and_one_that_is_made_again_counts_once() -> None:
+    plan = replace(plan_under(founded().versions[0].agreement), n_rounds=2)
+    book = approved_book()
+    book.say("acme", PlanFiled(plan=plan.digest))
+    for owner in OWNERS:
+        book.say(owner, PlanApproved(plan=plan.digest))
+
+    def trained(index: int, aggregate: str, session: str = SESSION) -> None:
+        opened, summed = a_round(index, plan=plan.digest)
+        of_ours = replace(opened, session=session)
+        book.say("dynamo", of_ours, replace(summed, session=session, aggregate=aggregate * 32))
+
+    trained(0, "a1")
+    trained(4, "a2")
+    trained(3, "a2", session="ee" * 32)  # killed before it was saved, resumed in another session
+    given = Delivered(plans=(plan,))
+    assert failed(book, given) == set()
+    trained(5, "a3", session="ee" * 32)
+    assert failed(book) == set()  # nobody knows how many rounds it has
+    [finding] = book.verify(given).findings
+    assert finding.check is Check.PLANNED
+    assert finding.what == f"{plan.label}, version {plan.version}: one model more than its 2 rounds give"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pharmonia.base.arrays import Vector
-from pharmonia.base.errors import StoreError
+from pharmonia.base.errors import MessageError, StoreError
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.learner import State, Tensors
 from pharmonia.learn.messages import Broadcast, StatisticsRequest, decode, encode
@@ -120,3 +120,31 @@ def test_a_round_for_which_only_newer_states_are_kept_is_refused(tmp_path: Path)
         answer(party, index)
     with pytest.raises(StoreError, match="kept no state"):
         answer(party, 1)
+
+
+def asked(party: Party, round_index: int, *, train: bool, n_steps: int = 1) -> None:
+    message = Broadcast(
+        sum_index=0, magnitudes=False, round_index=round_index, step=0, n_steps=n_steps, train=train, save=False,
+        best_round=-1, parameters=np.zeros(1),
+    )  # fmt: skip
+    party.handle(encode(message))
+
+
+def test_a_party_trains_no_more_rounds_than_the_plan_has_and_validates_the_last_model(tmp_path: Path) -> None:
+    learner = Counting()
+    party = Party(learner, InTheClear(), tmp_path, n_rounds=3, n_steps=1)
+    for round_index in range(3):
+        asked(party, round_index, train=True)
+    for n_more in range(3):
+        with pytest.raises(MessageError, match=f"asked to train round {3 + n_more}, but the plan has 3 rounds"):
+            asked(party, 3 + n_more, train=True)
+    asked(party, 3, train=False)
+    with pytest.raises(MessageError, match="asked to validate before round 4, but the plan has 3 rounds"):
+        asked(party, 4, train=False)
+    assert learner.n_trained == 4  # the fourth is the validation
+
+
+def test_a_round_in_more_steps_than_the_plan_gives_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MessageError, match="asked for 40 steps in round 0, but a round of the plan has 1"):
+        asked(Party(Counting(), InTheClear(), tmp_path, n_rounds=3, n_steps=1), 0, train=True, n_steps=40)
+    asked(Party(Counting(), InTheClear(), tmp_path, n_rounds=3), 0, train=True, n_steps=40)  # of FedSGD

@@ -22,14 +22,16 @@ from pharmonia.base.errors import (
     RefusedError,
 )
 from pharmonia.engines.inprocess import InProcessEngine
-from pharmonia.governance.events import Failed, FailureCode, PlanFiled, PlanRefused, RoundOpened
+from pharmonia.governance.events import Failed, FailureCode, PlanFiled, PlanRefused, RoundAggregated, RoundOpened
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import CodeIdentity, RefusalCode
 from pharmonia.learn.messages import Finish, SessionRequest, encode
 from pharmonia.run import seat
+from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.documents import read_plan
-from pharmonia.run.records import RoundRecord
+from pharmonia.run.planned import training_plan_of
+from pharmonia.run.records import RoundRecord, TrainingPlan
 from pharmonia.run.refusals import decode_refusal, is_refusal
 from pharmonia.run.remote_ledger import RemoteWitness, greet
 from pharmonia.run.site import open_site
@@ -195,6 +197,29 @@ def test_a_round_of_another_plan_is_refused_even_if_ours_is_on_the_ledger_too(
             refusal = decode_refusal(borealis.handle(encode_secure(header)))
     expected = PlanRefused(plan=aurora.signed.plan.digest, code=RefusalCode.PLAN_NOT_APPROVED)
     assert refusal.entry.events == (expected,)
+
+
+def test_sites_train_neither_more_rounds_nor_more_steps_than_the_plan_has(
+    aurora: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = aurora.signed.plan
+
+    def longer(of: RunPlan) -> TrainingPlan:
+        planned = training_plan_of(of)
+        return replace(planned, schedule=replace(planned.schedule, rounds=of.n_rounds + 1))
+
+    with monkeypatch.context() as greedy:
+        greedy.setattr(Coordinator, "_n_steps", lambda self, state: 2)
+        with pytest.raises(MessageError, match="asked for 2 steps in round 0, but a round of the plan has 1"):
+            aurora.run()
+        greedy.undo()
+        greedy.setattr(seat, "training_plan_of", longer)
+        with pytest.raises(MessageError, match=f"asked to train round {plan.n_rounds}, but the plan has"):
+            aurora.run()
+    summed = [event for event in aurora.events() if isinstance(event, RoundAggregated)]
+    assert len(summed) == plan.n_rounds
+    assert aurora.verify().failed == ()
+    assert len(aurora.run().rounds) == plan.n_rounds  # by a coordinator that keeps to it
 
 
 def header_of(plan: RunPlan, session: bytes) -> RoundHeader:

@@ -89,6 +89,7 @@ class Rules:
     was_trained: bool = False  # an aggregate stands on the ledger
     trained: set[str] = field(default_factory=set)  # of the plans that the auditor holds, those with an aggregate
     approved: set[str] = field(default_factory=set)  # of the same, those that a data owner approved once
+    models: dict[str, set[str]] = field(default_factory=dict)  # after rounds, of plans in documents
 
     def __post_init__(self) -> None:
         self.version = self.judging = self.versions[0]
@@ -248,9 +249,22 @@ class Rules:
         if not session.contributors.issuperset(event.contributors):
             self.findings.add(Check.COHORT, where, "the aggregate has contributors that the round had not")
         self._require_cohort(event.contributors, where)
+        self._require_rounds(session.plan, event.aggregate, where)
         session.contributors = None
         self.was_trained = True
         self.trained |= {session.plan} & self.documents.keys()
+
+    def _require_rounds(self, digest: str, aggregate: str, where: str) -> None:
+        """No more models than the plan has rounds; one that is made again after a fault is the same: it counts once."""
+        plan = self.documents.get(digest)
+        if plan is None:
+            return
+        models = self.models.setdefault(digest, set())
+        if aggregate not in models and len(models) >= plan.n_rounds:
+            what = f"{plan.label}, version {plan.version}: one model more than its {plan.n_rounds} rounds give"
+            self.findings.add(Check.PLANNED, where, what)
+        else:
+            models.add(aggregate)
 
     def _export(self, event: Exporting, author: str, at: datetime, where: str) -> None:
         self.findings.count(Check.EXPORTS)

@@ -41,6 +41,8 @@ class Party:
         permit: Permit | None = None,
         *,
         may_miss_rounds: bool = False,
+        n_rounds: int | None = None,
+        n_steps: int | None = None,
     ) -> None:
         """Make a party.
 
@@ -51,12 +53,16 @@ class Party:
             permit: None without a plan.
             may_miss_rounds: Whether the others go on without it while it is away, so that it comes back to a later
                 round with the private state that it had.
+            n_rounds: That it trains at most; None for as many as it is asked for, where no plan says it.
+            n_steps: Of each round; None where no plan says it, as with FedSGD: it follows from all partners' rows.
         """
         self._learner = learner
         self._protection = protection
         self._folder = folder
         self._permit = permit
         self._may_miss_rounds = may_miss_rounds
+        self._n_rounds = n_rounds
+        self._n_steps = n_steps
         self._layout = sum_layout(learner.sum_tensors)
         self._next = (0, 0)  # round and step
 
@@ -64,7 +70,7 @@ class Party:
         """The answer to a coordinator's frame; under a plan that does not allow it, a refusal, the frame unread.
 
         Raises:
-            MessageError: A frame that no coordinator sends.
+            MessageError: A frame that no coordinator sends, or a round or a step that the plan has not.
             StoreError: The round is one for which no private state was kept.
         """
         refusal = None if self._permit is None else self._permit.refusal(masks=self._protection.masks)
@@ -88,6 +94,7 @@ class Party:
                 )
                 return self._protection.announce(work)
             case Broadcast() as broadcast:
+                self._require_planned(broadcast)
                 return self._protection.announce(self._work(broadcast))
             case Repeat() as repeat:
                 return self._protection.repeat(repeat)
@@ -96,6 +103,18 @@ class Party:
                 return encode(Done())
             case message:
                 raise MessageError(f"a coordinator does not send {type(message).__name__}")
+
+    def _require_planned(self, broadcast: Broadcast) -> None:
+        """Refuse to train more than the plan's rounds; the broadcast after the last may validate, and not train."""
+        index, n_rounds = broadcast.round_index, self._n_rounds
+        if n_rounds is not None and index + broadcast.train > n_rounds:
+            deed = "train" if broadcast.train else "validate before"
+            raise MessageError(f"asked to {deed} round {index}, but the plan has {n_rounds} rounds, counted from 0")
+        n_steps = broadcast.n_steps
+        if self._n_steps not in (None, n_steps):
+            raise MessageError(
+                f"asked for {n_steps} steps in round {index}, but a round of the plan has {self._n_steps}"
+            )
 
     def _work(self, broadcast: Broadcast) -> Work:
         return Work(

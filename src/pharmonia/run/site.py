@@ -34,7 +34,7 @@ from pharmonia.learn.local import LocalLearner
 from pharmonia.learn.messages import MAGIC, Finish, Kind, decode, is_learning_frame
 from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.multitask_data import partner_tasks
-from pharmonia.learn.settings import LocalSettings
+from pharmonia.learn.settings import Algorithm, LocalSettings
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.confirmed import CONFIRMED_FILE, ConfirmedRounds
@@ -92,6 +92,7 @@ class Site:
             partners, under the plan that we hold.
         no_sum_is_said_to_be_of_others: As `ConfirmedRounds`: our copy takes no such entry.
         no_round_is_too_small: Nor if it, or what is left of it, has fewer partners than agreement or policy ask for.
+        no_more_is_trained_than_planned: Rounds of the plan, and but for FedSGD one step in each.
         every_session_begins_from_the_disk: A party that was killed, or whose coordinator was, goes on bit for bit.
     """
 
@@ -299,7 +300,16 @@ def _open_party(home: _Home, permit: Permit) -> Party:
         ring_degree=plan.aggregation.ring_degree,
         tier=tier_of(plan),
     )
-    return Party(_learner(home), Masked(terms, home.state), home.state, permit, may_miss_rounds=plan.goes_on)
+    is_fedsgd = training_plan_of(plan).method.algorithm is Algorithm.FEDSGD
+    return Party(
+        _learner(home),
+        Masked(terms, home.state),
+        home.state,
+        permit,
+        may_miss_rounds=plan.goes_on,
+        n_rounds=plan.n_rounds,
+        n_steps=None if is_fedsgd else 1,
+    )
 
 
 def _member(agreement: Agreement, partner: str) -> Member:
