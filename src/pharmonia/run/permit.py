@@ -130,7 +130,7 @@ class Permit:
 
     def _contents(self) -> _Contents:
         papers = self._papers
-        return _Contents(agreement=read_document(agreement_file(papers.agreement)), policy=read_document(papers.policy))
+        return _Contents(agreement=_read(agreement_file(papers.agreement)), policy=_read(papers.policy))
 
     def _decide(self, contents: _Contents, now: datetime, *, masks: bool) -> Decision:
         try:
@@ -190,3 +190,15 @@ class Permit:
             own = [one.commitment for one in plan.datasets if one.partner == self._witness.partner]
             events += [Revoked(what=Revocable.DATASET, subject=commitment) for commitment in own]
         return [*events, PlanRefused(plan=plan.digest, code=refused.code)]
+
+
+def _read(path: Path) -> bytes:
+    """A paper's bytes; what is wrong with it may reach the coordinator, and tells no folder of ours.
+
+    Raises:
+        InputError: As `read_document`, by the file's name alone.
+    """
+    try:
+        return read_document(path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), path.name)) from error
