@@ -215,6 +215,44 @@ def test_damaged_and_foreign_files_are_refused(folder: Path, name: str, content:
     assert left_in(folder) == {name}
 
 
+HEADER = "id,smiles,protein,kd,gene\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize(
+    ("rows", "row"),
+    [
+        (["1,CC,MKV,1,T", '"2,CCC,MKV,1,T', "3,CCO,MKV,1,T", "4,CCN,MKV,1,T"], 2),  # the rest is a row of one field
+        (["1,CC,MKV,1,T", '2,CCC,MKV,1,"T', "3,CCO,MKV,1,T"], 2),  # the rest is in a column that is read
+        (["1", "2,CCC,MKV,1,T,X", '3,CCO,MKV,1,T,"X'], 3),
+        (['1,CC,MKV,1,"T ""x'], 1),
+    ],
+)
+def test_a_file_that_ends_inside_a_quoted_field_is_refused_and_its_row_named(
+    folder: Path, rows: list[str], row: int, end: str, packed: bool
+) -> None:
+    text = (HEADER + "\n".join(rows) + end).encode()
+    path = folder / ("own.csv.gz" if packed else "own.csv")
+    path.write_bytes(gzip.compress(text) if packed else text)
+    with pytest.raises(DataFileError, match=rf"{path.name} ends inside a quoted field.*: row {row}, counted from 1"):
+        run(path)
+    assert left_in(folder) == {path.name}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r", "\n\n"])
+def test_quotes_that_are_closed_or_inside_a_field_end_no_import(folder: Path, end: str) -> None:
+    text = HEADER + '1,CC,MKV,1,5" T\n2,CCC,MKV,1,"T ""5"" \nx"\n"3",CCO,MKV,1,"T""' + '"' + end
+    report = run(write(folder / "own.csv", text))
+    empty = 1 if end == "\n\n" else 0
+    assert (report.tally.n_read, report.tally.n_kept, report.tally.n_rejected) == (3 + empty, 3, empty)
+
+
+def test_a_header_with_an_open_quote_is_told(folder: Path) -> None:
+    with pytest.raises(DataFileError, match="its header has a quote that is not closed"):
+        run(write(folder / "own.csv", 'id,"smiles,protein,kd,gene\n1,CC,MKV,1,T\n'))
+
+
 def test_a_missing_file_is_named(folder: Path) -> None:
     with pytest.raises(DataFileError, match=r"there is no file .*absent\.csv"):
         run(folder / "absent.csv")

@@ -1,8 +1,5 @@
 """Tables of assays from the partner's own files, and folders of prepared tasks: written whole, verified when read."""
 
-import csv
-import gzip
-import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,6 +26,7 @@ from pharmonia.data.matrices import (
 )
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.tasks import PreparedTasks
+from pharmonia.run.csv_end import EndedCsv, csv_header, straddling_hint
 
 MANIFEST, TASKS, RECIPE, REPORT = "manifest.json", "tasks.json", "recipe.json", "report.json"
 REJECTED, COMPOUND_ROWS, CANDIDATES = "rejects.csv", "compounds.csv", "candidates.csv"
@@ -40,7 +38,8 @@ def read_table(path: Path, log: RejectLog) -> SourceTable:
     """A table from a .csv, .csv.gz or .parquet file; rows of too many or too few fields are noted.
 
     Raises:
-        DataFileError: It is missing, empty, damaged, of another type, or has two columns of one name.
+        DataFileError: It is missing, empty, damaged, of another type, ends inside a quoted field, or has two columns of
+            one name.
     """
     name = path.name
     if not path.is_file():
@@ -56,37 +55,41 @@ def read_table(path: Path, log: RejectLog) -> SourceTable:
             rows = np.arange(1, columns.num_rows + 1, dtype=np.int64)
             return SourceTable(name=name, columns=columns.unify_dictionaries().combine_chunks(), rows=rows)
         return _read_csv(path, log)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DataFileError(f"{name} cannot be read: {error}") from error
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataFileError(f"{name} cannot be read: {error}{straddling_hint(error)}") from error
 
 
 def _read_csv(path: Path, log: RejectLog) -> SourceTable:
-    opener = gzip.open if path.name.lower().endswith(".gz") else io.open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file), [])
+    names = csv_header(path)
     _require_distinct(path.name, names)
     skipped: list[tuple[int, str]] = []
-
-    def skip(row: pa_csv.InvalidRow) -> str:
-        skipped.append((row.number - 1, row.text))  # Arrow counts the header as row 1
-        return "skip"
-
     coded = pa.dictionary(pa.int32(), pa.binary())
-    columns = pa_csv.read_csv(
-        path,
-        read_options=pa_csv.ReadOptions(use_threads=False),
-        parse_options=pa_csv.ParseOptions(invalid_row_handler=skip, newlines_in_values=True, ignore_empty_lines=False),
-        convert_options=pa_csv.ConvertOptions(
-            column_types={name: pa.binary() if name == VALUE else coded for name in names},
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    )
+    with pa.input_stream(path, compression="gzip" if path.name.lower().endswith(".gz") else None) as plain:
+        text = EndedCsv(plain, len(names))
+
+        def skip(row: pa_csv.InvalidRow) -> str:
+            if not text.is_end(row):
+                skipped.append((row.number - 1, row.text))  # Arrow counts the header as row 1
+            return "skip"
+
+        columns = pa_csv.read_csv(
+            pa.PythonFile(text, mode="r"),
+            read_options=pa_csv.ReadOptions(use_threads=False),
+            parse_options=pa_csv.ParseOptions(
+                invalid_row_handler=skip, newlines_in_values=True, ignore_empty_lines=False
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={name: pa.binary() if name == VALUE else coded for name in names},
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
     wrong = np.array([number for number, _ in skipped], dtype=np.int64)
+    text.require_closed(path.name, columns.num_rows + wrong.size)
     rows = np.setdiff1d(np.arange(1, columns.num_rows + wrong.size + 1, dtype=np.int64), wrong)
-    texts = pa.array([text[:200] for _, text in skipped], pa.string())
-    text = "the row has more or fewer fields than the header"
-    log.add(path.name, wrong, RowReason.FIELD_COUNT, text, texts)
+    texts = pa.array([row[:200] for _, row in skipped], pa.string())
+    explanation = "the row has more or fewer fields than the header"
+    log.add(path.name, wrong, RowReason.FIELD_COUNT, explanation, texts)
     return SourceTable(name=path.name, columns=columns.unify_dictionaries().combine_chunks(), rows=rows)
 
 

@@ -1,7 +1,5 @@
 """The user's own CSV and Parquet files as batches of rows, so that no file is ever held whole."""
 
-import csv
-import gzip
 import hashlib
 import io
 from collections import deque
@@ -19,6 +17,7 @@ from pharmonia.base.errors import DataFileError
 from pharmonia.data.catalogue import unknown_name
 from pharmonia.data.importing import Columns, RowBatch
 from pharmonia.data.manifest import FileRecord
+from pharmonia.run.csv_end import EndedCsv, csv_header, straddling_hint
 from pharmonia.run.fetch import Progress
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -53,7 +52,7 @@ class RowFile:
         """The rows of the file.
 
         Raises:
-            DataFileError: It is empty, damaged, or a column has no fitting type.
+            DataFileError: It is empty, damaged, ends inside a quoted field, or a column has no fitting type.
             UnknownNameError: It has no such column; lists those it has.
         """
         if self._path.stat().st_size == 0:
@@ -67,15 +66,16 @@ class RowFile:
         return FileRecord(name=self._path.name, sha256=digest, n_bytes=self._path.stat().st_size)
 
     def _csv(self) -> Iterator[RowBatch]:
-        self._require(_csv_header(self._path))
-        rows = _RowNumbers()
+        header = csv_header(self._path)
+        self._require(header)
         with self._path.open("rb") as raw:
             source = _Watched(raw, self._path.stat().st_size, self._progress)
-            stream = pa.PythonFile(source, mode="r")
-            if self._path.suffix.lower() == ".gz":
-                stream = pa.CompressedInputStream(stream, "gzip")
+            is_packed = self._path.suffix.lower() == ".gz"
+            plain = pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "gzip") if is_packed else source
+            text = EndedCsv(plain, len(header))
+            rows = _RowNumbers(text)
             reader = pa_csv.open_csv(
-                stream,
+                pa.PythonFile(text, mode="r"),
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
                 parse_options=pa_csv.ParseOptions(
                     invalid_row_handler=rows.skip, newlines_in_values=True, ignore_empty_lines=False
@@ -85,6 +85,7 @@ class RowFile:
             for batch in reader:
                 yield rows.number(batch)
             yield rows.number(pa.RecordBatch.from_pylist([], schema=reader.schema), last=True)
+            text.require_closed(self._path.name, rows.n_rows)
             self._sha256 = source.finish()
 
     def _parquet(self) -> Iterator[RowBatch]:
@@ -111,13 +112,16 @@ class RowFile:
 class _RowNumbers:
     """Numbers the rows of a CSV file, those that Arrow skips for their number of fields included."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: EndedCsv) -> None:
+        self.n_rows = 0  # up to the last one numbered
+        self._text = text
         self._next = 1
         self._skipped: deque[tuple[int, str]] = deque()
 
     def skip(self, row: pa_csv.InvalidRow) -> str:
         """Arrow's handler for a row of too many or too few fields; Arrow counts the header as row 1."""
-        self._skipped.append((row.number - 1, row.text))
+        if not self._text.is_end(row):
+            self._skipped.append((row.number - 1, row.text))
         return "skip"
 
     def number(self, batch: pa.RecordBatch, *, last: bool = False) -> RowBatch:
@@ -129,6 +133,7 @@ class _RowNumbers:
         malformed = tuple(self._skipped.popleft() for _ in range(n_before))
         if rows.size:
             self._next = int(rows[-1]) + 1
+        self.n_rows = max(self.n_rows, self._next - 1, *(row for row, _ in malformed))
         return RowBatch(rows=rows, fields=batch, malformed=malformed)
 
 
@@ -158,15 +163,6 @@ class _Watched(io.RawIOBase):
         while self.read(_CSV_BLOCK_BYTES):
             pass
         return self._digest.hexdigest()
-
-
-def _csv_header(path: Path) -> list[str]:
-    opener = gzip.open if path.suffix.lower() == ".gz" else io.open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
-    if not any(name.strip() for name in header):
-        raise DataFileError(f"{path.name} has no header: its first line should name the columns")
-    return header
 
 
 def _csv_types(columns: Columns) -> pa_csv.ConvertOptions:
@@ -201,6 +197,5 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        hint = " (a quote that is not closed, or a row of megabytes)" if "straddl" in str(error) else ""
-        raise DataFileError(f"{path.name} cannot be read: {error}{hint}") from error
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataFileError(f"{path.name} cannot be read: {error}{straddling_hint(error)}") from error
