@@ -1,4 +1,7 @@
-"""Structures to predict, from CSV or SDF, a few thousand at a time; no record is dropped, whatever it holds."""
+"""Structures to predict, from CSV or SDF, a few thousand at a time; no record is dropped, whatever it holds.
+
+Only where nobody can say where a record ends, after a quote that is not closed, is the whole file refused.
+"""
 
 import csv
 import gzip
@@ -15,8 +18,10 @@ from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal
 from pharmonia.chem.structures_sdf import SdfRecord, sdf_records, sdf_smiles
 from pharmonia.data.assays_rejects import RowReason
 from pharmonia.data.catalogue import unknown_name
+from pharmonia.run.csv_end import REMEDY
 
 SMILES_COLUMN = "smiles"  # in any case of letters, where no other is named
+_LONGEST_FIELD = 1 << 24  # characters; longer is a quote that is not closed
 _CSV, _SDF = (".csv", ".csv.gz"), (".sdf", ".sdf.gz", ".sd")
 
 
@@ -59,7 +64,8 @@ def read_structures(
         n_records: At a time.
 
     Raises:
-        DataFileError: It is missing, of another type, damaged, or a CSV without a header.
+        DataFileError: It is missing, of another type, damaged, or a CSV without a header, with two columns of the name
+            that is asked for, or with a quote that is not closed.
         UnknownNameError: There is no such column.
         OptionError: An SDF has no columns.
     """
@@ -78,10 +84,19 @@ def read_structures(
                 )
             else:
                 records = _csv_records(path.name, text, smiles_column, id_column)
-            while chunk := tuple(islice(records, n_records)):
+            while chunk := _taken(records, n_records):
                 yield InputChunk(records=chunk, n_bytes=raw.tell())
-    except (OSError, EOFError, csv.Error) as error:  # gzip's BadGzipFile is an OSError
+    except (OSError, EOFError) as error:  # gzip's BadGzipFile is an OSError
         raise DataFileError(f"{path.name} cannot be read: {error}") from error
+
+
+def _taken(records: Iterator[InputRecord], n_records: int) -> tuple[InputRecord, ...]:
+    """The next records; the limit of a field's length, which is the process's, is raised only meanwhile."""
+    usual = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        return tuple(islice(records, n_records))
+    finally:
+        csv.field_size_limit(usual)
 
 
 @contextmanager
@@ -94,24 +109,13 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, io.TextIOWrapper]]:
 
 
 def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier: str | None) -> Iterator[InputRecord]:
-    rows = csv.reader(text)
+    rows = _csv_rows(name, text)
     header = next(rows, [])
     if not any(column.strip() for column in header):
         raise DataFileError(f"{name} has no header: its first line should name the columns")
-    if smiles is None:
-        smiles = next((column for column in header if column.lower() == SMILES_COLUMN), SMILES_COLUMN)
-    for column in (smiles, identifier):
-        if column is not None and column not in header:
-            raise unknown_name(f"column of {name}", column, header)
-    place = header.index(smiles)
-    id_place = None if identifier is None else header.index(identifier)
-    number = 0
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        number += 1
+    place = _place(name, header, _smiles_column(name, header) if smiles is None else smiles)
+    id_place = None if identifier is None else _place(name, header, identifier)
+    for number, row in enumerate(rows, 1):
         if len(row) == len(header):
             yield InputRecord(
                 row=number, identifier=str(number) if id_place is None else row[id_place], smiles=row[place]
@@ -125,6 +129,53 @@ def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier:
             reason=RowReason.FIELD_COUNT.value,
             explanation=f"the row has {len(row)} fields, the header {len(header)}",
         )
+
+
+def _csv_rows(name: str, text: Iterable[str]) -> Iterator[list[str]]:
+    """The rows of a CSV file, the header first."""
+    rows = csv.reader(text, strict=True)
+    while True:
+        n_lines = rows.line_num
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataFileError(
+                f"{name} cannot be read: the record that begins in line {n_lines + 1} has a quote that is not closed, "
+                f"or not where the field ends ({error}); {REMEDY}"
+            ) from error
+        yield row
+
+
+def _smiles_column(name: str, header: list[str]) -> str:
+    """The column called smiles; where there is none, the one called so in other letters.
+
+    Raises:
+        DataFileError: Several are called so in other letters.
+    """
+    if SMILES_COLUMN in header:
+        return SMILES_COLUMN
+    found = [column for column in header if column.lower() == SMILES_COLUMN]
+    if len(found) > 1:
+        raise DataFileError(f"{name} has the columns {', '.join(found)}: name the one to read with --smiles-column")
+    return found[0] if found else SMILES_COLUMN
+
+
+def _place(name: str, header: list[str], column: str) -> int:
+    """Where a column stands.
+
+    Raises:
+        DataFileError: There are two of that name.
+        UnknownNameError: There is none.
+    """
+    if header.count(column) > 1:
+        raise DataFileError(
+            f"{name} has {header.count(column)} columns named {column!r}; leave one, or rename the others"
+        )
+    if column not in header:
+        raise unknown_name(f"column of {name}", column, header)
+    return header.index(column)
 
 
 def _of_sdf(row: int, record: SdfRecord, id_column: str | None) -> InputRecord:
