@@ -22,6 +22,7 @@ from pharmonia.data.columnar import encode
 from pharmonia.data.deepdta import parse_deepdta
 from pharmonia.data.interactions import EncodedInteractions
 from pharmonia.run import cache, datasets
+from pharmonia.run.fetch import no_progress, obtain
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda content: content[:-1],
@@ -146,6 +147,16 @@ def test_a_failed_download_names_the_way_round(shelf: Path, monkeypatch: pytest.
     assert list(shelf.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_file_that_finds_no_room_or_no_folder_is_told(shelf: Path, tiny_mirror: Path, tmp_path: Path) -> None:
+    file = tiny_entry().files[0]
+    (tmp_path / file.path.replace("/", "_")).symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"cannot write to the cache .*: No space.*PHARMONIA_CACHE"):
+        obtain(file, tmp_path, tiny_mirror, no_progress)
+    with pytest.raises(InputError, match=r"cannot write to the cache .*: No such file"):
+        obtain(file, tmp_path / "absent", tiny_mirror, no_progress)
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_other_bytes_than_expected_are_refused_and_leave_nothing(shelf: Path, tiny_mirror: Path, damage: str) -> None:
     path = tiny_mirror / "tiny/proteins.txt"
@@ -196,6 +207,7 @@ from pharmonia.data import catalogue
 from pharmonia.data.columnar import encode
 from pharmonia.data.deepdta import parse_deepdta
 from pharmonia.run import cache, datasets
+from pharmonia.run.fetch import no_progress, obtain
 catalogue.CATALOGUE = cache.CATALOGUE = {"tiny": tiny_entry()}
 def kill(what, done, total):
     if what == "building molecular graphs":

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pharmonia.base.canonical import digest_file
-from pharmonia.base.errors import DataFileError, InputError, OptionError, UnknownNameError
+from pharmonia.base.errors import DataFileError, DiskFullError, InputError, OptionError, UnknownNameError
 from pharmonia.data.importing import Columns
 from pharmonia.data.units import conversion
 from pharmonia.run import datasets
@@ -169,7 +169,16 @@ def test_an_existing_name_is_kept_unless_asked(folder: Path) -> None:
     assert datasets.load("own").interactions.measure == "kd"
 
 
-@pytest.mark.parametrize(("name", "message"), [("kiba", "catalogue"), ("../own", "cannot name"), ("", "cannot name")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("kiba", "catalogue"),
+        ("adme", "pharmonia compare adme"),
+        ("kiba-tasks", "pharmonia compare kiba-tasks"),
+        ("../own", "cannot name"),
+        ("", "cannot name"),
+    ],
+)
 def test_names_that_are_not_the_users_are_refused(folder: Path, name: str, message: str) -> None:
     path = write(folder / "....csv") if not name else write(folder / "own.csv")
     with pytest.raises(OptionError, match=message):
@@ -305,4 +314,14 @@ def test_options_out_of_range_are_refused(folder: Path) -> None:
         run(path, rejects=path)
     with pytest.raises(InputError, match="--rejects"):
         run(path, rejects=folder / "absent" / "r.csv")
+    with pytest.raises(InputError, match=r"it is a folder; .*--rejects"):
+        run(path, rejects=folder)
+    assert left_in(folder) == {"own.csv"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_rejects_that_find_no_room_are_told(folder: Path) -> None:
+    (folder / "r.csv.partial").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match=r"cannot write .*r\.csv: No space.*--rejects"):
+        run(write(folder / "own.csv"), rejects=folder / "r.csv")
     assert left_in(folder) == {"own.csv"}

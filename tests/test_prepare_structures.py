@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rdkit import Chem
 
 import prepare_poison
-from pharmonia.base.errors import CacheError, OptionError
+from pharmonia.base.errors import CacheError, DiskFullError, InputError, OptionError
 from pharmonia.chem.reference_structures import reference_structures
 from pharmonia.chem.standardise_qsar import RDKIT_VERSION, Standardiser
 from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal, StandardSettings
@@ -183,6 +184,38 @@ def test_a_file_that_is_no_cache_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 5_000)
     with pytest.raises(CacheError, match="damaged"):
         StructureCache(path)
+
+
+def test_a_cache_that_another_process_holds_is_busy_and_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pharmonia.run.prepare_cache._WAIT_S", 0.01)
+    path = tmp_path / "structures.sqlite"
+    cache, key = StructureCache(path), structure_key("stage", "CCO")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(InputError, match=r"cannot use .*: database is locked; wait for the process"):
+            cache.keep([(key, b"=CCO")])
+    cache.keep([(key, b"=CCO")])
+    assert cache.find([key]) == {key: b"=CCO"}
+
+
+def test_a_cache_without_room_is_full_and_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "structures.sqlite"
+    cache = StructureCache(path)
+    n_pages = cache._file.execute("PRAGMA page_count").fetchone()[0]
+    cache._file.execute(f"PRAGMA max_page_count = {n_pages}")
+    with pytest.raises(DiskFullError, match=r"no room .*: database or disk is full; make room there"):
+        cache.keep([(structure_key("stage", str(number)), b"=" * 1000) for number in range(50)])
+    assert cache.find([structure_key("stage", "0")]) == {}
+
+
+def test_a_file_of_another_program_is_no_cache(tmp_path: Path) -> None:
+    path = tmp_path / "structures.sqlite"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE structures (name TEXT)")
+    with pytest.raises(CacheError, match=r"damaged .*remove it and run again"):
+        StructureCache(path).find([structure_key("stage", "CCO")])
 
 
 def test_the_cache_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from pharmonia.base.errors import DigestError, FetchError, InputError
 from pharmonia.data.catalogue import SourceFile
+from pharmonia.run.cache import writing
 
 BLOCK_BYTES = 1 << 16
 TIMEOUT_S = 60
@@ -44,12 +45,12 @@ def obtain(file: SourceFile, folder: Path, mirror: Path | None, progress: Progre
         progress: Told the bytes so far.
 
     Raises:
-        InputError: The mirror does not hold the file.
+        InputError: The mirror does not hold the file, or it cannot be written.
         FetchError: The download failed.
         DigestError: Other bytes came than were expected; names both digests.
     """
     place = folder / file.path.replace("/", "_")
-    with _open(file, mirror) as source, place.open("wb") as sink:
+    with _open(file, mirror) as source, writing(), place.open("wb") as sink:
         _copy(source, sink, file, progress)
     return place
 

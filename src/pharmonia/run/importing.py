@@ -16,10 +16,12 @@ from pharmonia.data.columnar import encode, interactions_manifest
 from pharmonia.data.importing import REJECTS, Columns, Importer, Tally
 from pharmonia.data.interactions import Interactions
 from pharmonia.data.manifest import Manifest
+from pharmonia.data.qsar_sets import QsarSet
 from pharmonia.data.units import Conversion
 from pharmonia.run.cache import is_ready, publish, require_name, staging, writing
 from pharmonia.run.datasets import graph_ticker, write_encoded
 from pharmonia.run.fetch import Progress
+from pharmonia.run.files import cannot_write
 from pharmonia.run.rows import RowFile
 
 
@@ -94,7 +96,7 @@ def import_file(plan: ImportPlan, progress: Progress) -> ImportReport:
     Raises:
         DataFileError: The file cannot be read, or no row of it is left.
         UnknownNameError: A column does not exist.
-        OptionError: The name is not fit for a data set, or belongs to the catalogue.
+        OptionError: The name is not fit for a data set, or belongs to the catalogue or to public data of many tasks.
         InputError: A data set of that name exists, or a file cannot be written.
     """
     file = RowFile(plan.path, plan.columns, progress)
@@ -121,6 +123,10 @@ def _free_name(plan: ImportPlan, stem: str) -> str:
     require_name(name)
     if name in CATALOGUE:
         raise OptionError(f"{name!r} is a data set of the catalogue; choose another name with --name")
+    if name in set(QsarSet):
+        raise OptionError(
+            f"`pharmonia compare {name}` takes public data of many tasks; choose another name with --name"
+        )
     if is_ready(name) and not plan.again:
         raise InputError(
             f"a data set named {name!r} exists; choose another name with --name, or replace it with --again"
@@ -154,14 +160,16 @@ def _publish(plan: ImportPlan, file: RowFile, interactions: Interactions, tally:
 @contextmanager
 def _rejects_writer(path: Path) -> Iterator[pa_csv.CSVWriter]:
     """A writer into a file beside `path`, which takes its place when all went well and vanishes otherwise."""
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; name a file with --rejects")
     partial = path.with_name(f"{path.name}.partial")
     try:
-        sink = partial.open("wb")
+        try:
+            with partial.open("wb") as sink, pa_csv.CSVWriter(sink, REJECTS) as writer:
+                yield writer
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name another file with --rejects") from error
-    try:
-        with sink, pa_csv.CSVWriter(sink, REJECTS) as writer:
-            yield writer
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        unwritable = cannot_write(path, error)
+        raise type(unwritable)(f"{unwritable}; name another file with --rejects") from error

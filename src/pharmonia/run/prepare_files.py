@@ -27,6 +27,7 @@ from pharmonia.data.matrices import (
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.tasks import PreparedTasks
 from pharmonia.run.csv_end import EndedCsv, csv_header, straddling_hint
+from pharmonia.run.files import cannot_write
 
 MANIFEST, TASKS, RECIPE, REPORT = "manifest.json", "tasks.json", "recipe.json", "report.json"
 REJECTED, COMPOUND_ROWS, CANDIDATES = "rejects.csv", "compounds.csv", "candidates.csv"
@@ -106,6 +107,9 @@ def write_prepared(
 ) -> None:
     """Write a folder of prepared tasks, complete or not at all; one that is there is replaced.
 
+    That one is moved aside before the new one takes its place, and removed after: a process killed between leaves both
+    beside the place, under hidden names.
+
     Args:
         folder: Where.
         prepared: The tasks.
@@ -113,8 +117,10 @@ def write_prepared(
         others: Reports and tables beside them, by file name.
 
     Raises:
+        DiskFullError: There is no room for it.
         InputError: The folder cannot be written.
     """
+    folder = folder.resolve()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(mode=0o700, parents=True)
@@ -139,13 +145,26 @@ def write_prepared(
             files=files,
         )
         (partial / MANIFEST).write_bytes(manifest.encode())
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
+        _put(partial, folder)
     except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}") from error
+        raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Move a folder to its place; what was there stays unless that succeeds."""
+    if not folder.exists():
+        made.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
+    folder.rename(old)
+    try:
+        made.rename(folder)
+    finally:
+        if not folder.exists():
+            old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_prepared_manifest(folder: Path) -> PreparedManifest:
