@@ -1,5 +1,6 @@
 """A small world of many tasks for tests: compounds in clusters, assays with thresholds and values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +8,17 @@ import pyarrow as pa
 
 from pharmonia.bench.qsar_world import SCAFFOLDS, world_folder
 from pharmonia.chem.ecfp_matrix import CsrMatrix
-from pharmonia.data.assays import AssayType
+from pharmonia.data.assays import AssayType, Direction
 from pharmonia.data.catalogue import BIOGEN_ADME
 from pharmonia.data.manifest import Manifest
 from pharmonia.data.qsar import QsarWorld
 from pharmonia.data.qsar_sets import N_BITS, SIMULATION_KEY, QsarSet, simulation_profile
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.tasks import Labels, PreparedTasks, Task, TaskKind
+from pharmonia.run.bundle_export import TaskNote
+from pharmonia.run.bundle_runs import notes_table
 from pharmonia.run.cache import publish, staging
-from pharmonia.run.prepare_files import write_prepared
+from pharmonia.run.prepare_files import CANDIDATES, write_prepared
 
 RECIPE = Recipe(
     profile=simulation_profile(), rdkit="2026.09.1", key_commitment=SIMULATION_KEY.commitment(), reference="a" * 64
@@ -77,6 +80,18 @@ def world(n_compounds: int = 360, seed: int = 0) -> QsarWorld:
     return QsarWorld(name="adme", prepared=prepared, scaffold=scaffold, cluster=cluster)
 
 
+def notes_of(tasks: Sequence[Task]) -> dict[str, TaskNote]:
+    """What preparation noted of the tasks of a drawn world."""
+    return {
+        task.task_id: TaskNote(
+            unit=f"unit of {task.assay_id}",
+            threshold=0.1 if task.kind is TaskKind.CLASSIFICATION else None,
+            direction=Direction.LOW,
+        )
+        for task in tasks
+    }
+
+
 def put_in_cache(made: QsarWorld) -> Path:
     """Put a world where `pharmonia compare adme` looks for Biogen ADME, prepared; gives its folder."""
     with staging("biogen-adme") as folder:
@@ -96,5 +111,6 @@ def put_in_cache(made: QsarWorld) -> Path:
     groups = pa.table({"row": rows, "scaffold": made.scaffold, "cluster": made.cluster})
     folder = world_folder(QsarSet.ADME)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    write_prepared(folder, made.prepared, RECIPE, {SCAFFOLDS: groups})
+    candidates = notes_table(notes_of(made.prepared.tasks), made.prepared.tasks)
+    write_prepared(folder, made.prepared, RECIPE, {SCAFFOLDS: groups, CANDIDATES: candidates})
     return folder

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from bundle_cases import FOLDS, SETTINGS, few_references, home_of, partner_at, prepare_partner
-from pharmonia.base.errors import InputError, StoreError, UnknownNameError
+from pharmonia.base.errors import CacheError, InputError, StoreError, UnknownNameError
 from pharmonia.cli.main import app
+from pharmonia.data.assays import Direction
 from pharmonia.learn.messages import vector_digest
 from pharmonia.learn.multitask_data import predict_labels, task_places
 from pharmonia.learn.multitask_network import trained_network
 from pharmonia.run.arrayfile import write_arrays
 from pharmonia.run.bundle import read_bundle
-from pharmonia.run.bundle_export import TrainedPartner
-from pharmonia.run.bundle_runs import RUN_FORMAT, find_run, read_partner, task_notes
+from pharmonia.run.bundle_export import TaskNote, TrainedPartner
+from pharmonia.run.bundle_runs import RUN_FORMAT, find_run, notes_table, read_partner, task_notes
 from pharmonia.run.predict_check import check_predictions
+from pharmonia.run.prepare_check import check_prepared
 from pharmonia.run.prepare_files import CANDIDATES, REPORT, open_prepared, write_prepared
 from prepare_cases import KEY
 
@@ -102,6 +105,30 @@ def test_units_and_thresholds_come_from_the_reports_of_preparation(partner: Trai
         assert note.threshold == wanted
     (folder / CANDIDATES).unlink()
     assert task_notes(folder) == {}
+
+
+def test_a_share_of_prepared_tasks_keeps_unit_threshold_and_direction(partner: TrainedPartner, tmp_path: Path) -> None:
+    known = {
+        task.task_id: TaskNote(unit=f"u{number}", threshold=number / 3 or None, direction=direction)
+        for number, (task, direction) in enumerate(zip(partner.prepared.tasks, cycle([None, *Direction])))
+    }
+    table = notes_table(
+        {**known, "another's": TaskNote(unit="", threshold=None, direction=None)}, partner.prepared.tasks
+    )
+    write_prepared(tmp_path / "prepared", partner.prepared, partner.recipe, {CANDIDATES: table})
+    assert task_notes(tmp_path / "prepared") == known
+    with pytest.raises(InputError, match=r"every file of .*prepared is whole, but there is no report\.json"):
+        check_prepared(tmp_path / "prepared", None, ())
+
+
+def test_a_direction_that_preparation_notes_is_in_what_a_task_means(tmp_path: Path) -> None:
+    columns = "task_id,assay_id,threshold,direction\n"
+    (tmp_path / CANDIDATES).write_text(columns + "a,x,6.5,low\nb,x,,high\nc,x,1,\n")
+    found = task_notes(tmp_path)
+    assert [found[name].direction for name in "abc"] == [Direction.LOW, Direction.HIGH, None]
+    (tmp_path / CANDIDATES).write_text(columns + "a,x,6.5,sideways\n")
+    with pytest.raises(CacheError, match=r"is damaged.*sideways"):
+        task_notes(tmp_path)
 
 
 def test_export_then_check_finds_the_runs_predictions_again(out: Path, tmp_path: Path) -> None:

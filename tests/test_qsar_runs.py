@@ -31,10 +31,11 @@ from pharmonia.learn.multitask_network import trained_network
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Aggregation, Method, Optimiser
 from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.bundle_runs import task_notes
 from pharmonia.run.prepare_files import open_prepared
 from pharmonia.run.prepare_key import read_preparation_key
 from pharmonia.run.records import RoundRecord
-from qsar_cases import RECIPE, put_in_cache, world
+from qsar_cases import RECIPE, notes_of, put_in_cache, world
 from run_cases import NEVER, NOW, OFTEN
 
 LOCAL = MultitaskSettings(
@@ -105,6 +106,7 @@ def test_federated_leaves_each_partner_what_predicts_its_labels_again(tmp_path: 
         home = folder / f"partner-{index + 1}"
         prepared = open_prepared(home / "prepared", RECIPE)
         assert prepared.tasks == share.prepared.tasks
+        assert task_notes(home / "prepared") == notes_of(prepared.tasks)
         private = read_arrays(home / "private.safetensors")[0]["private"]
         places = task_places(prepared, settings)
         network = trained_network(settings, places.sizes, parameters, private.astype(np.float64))

@@ -11,14 +11,15 @@ from pharmonia import __version__
 from pharmonia.base.arrays import Vector
 from pharmonia.base.canonical import Json
 from pharmonia.bench.qsar_arms import QsarJob, SharedTasks
-from pharmonia.bench.qsar_world import world_recipe
+from pharmonia.bench.qsar_world import world_folder, world_recipe
 from pharmonia.data.qsar import TEST_FOLD, VALID_FOLD, PartnerShare
 from pharmonia.learn.multitask_data import predict_labels, task_places
 from pharmonia.learn.multitask_network import trained_network
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.bundle_runs import notes_table, task_notes
 from pharmonia.run.files import write_whole
-from pharmonia.run.prepare_files import write_prepared
+from pharmonia.run.prepare_files import CANDIDATES, write_prepared
 from pharmonia.run.records import TrainedModel
 
 RUN_FILE = "run.json"
@@ -60,9 +61,11 @@ def hand_over(
     if (folder / RUN_FILE).exists():
         return
     private, recipe = read_private(folder), world_recipe(job.settings.dataset)
+    notes = task_notes(world_folder(job.settings.dataset))
     for index, share in enumerate(owners):
         home = partner_folder(folder, index)
-        write_prepared(home / PREPARED, share.prepared, recipe, {})
+        others = {CANDIDATES: notes_table(notes, share.prepared.tasks)} if notes else {}
+        write_prepared(home / PREPARED, share.prepared, recipe, others)
         write_arrays(home / PRIVATE_FILE, {"private": private[share.name]}, {"partner": share.name})
         places = task_places(share.prepared, settings)
         network = trained_network(settings, places.sizes, model.parameters, private[share.name])

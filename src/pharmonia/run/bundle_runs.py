@@ -3,16 +3,19 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from pharmonia.base.canonical import digest_file
 from pharmonia.base.errors import BundleError, CacheError, InputError, StoreError
+from pharmonia.data.assays import Direction
 from pharmonia.data.catalogue import unknown_name
 from pharmonia.data.contract_report import decode_report
+from pharmonia.data.tasks import Task
 from pharmonia.evaluate.tasks import Floats
 from pharmonia.learn.messages import vector_digest
 from pharmonia.learn.multitask_settings import MultitaskSettings
@@ -111,7 +114,7 @@ def read_partner(run: LeftRun, partner: str) -> tuple[TrainedPartner, RunNote, d
 
 
 def task_notes(prepared: Path) -> dict[str, TaskNote]:
-    """Units and thresholds of the tasks of a prepared folder, as far as its reports tell; by task.
+    """Units, thresholds and directions of the tasks of a prepared folder, as far as its reports tell; by task.
 
     Raises:
         CacheError: A report is damaged.
@@ -129,12 +132,27 @@ def task_notes(prepared: Path) -> dict[str, TaskNote]:
         raise CacheError(f"{prepared / CANDIDATES} is damaged: {error}; prepare again") from error
 
 
+def notes_table(notes: Mapping[str, TaskNote], tasks: Sequence[Task]) -> pa.Table:
+    """What `task_notes` reads, of those of the tasks that have a note: for `CANDIDATES` where no candidates are."""
+    known = [(task, notes[task.task_id]) for task in tasks if task.task_id in notes]
+    return pa.table(
+        {
+            "task_id": pa.array([task.task_id for task, _ in known], pa.string()),
+            "assay_id": pa.array([task.assay_id for task, _ in known], pa.string()),
+            "unit": pa.array([note.unit for _, note in known], pa.string()),
+            "threshold": pa.array([note.threshold for _, note in known], pa.float64()),
+            "direction": pa.array([note.direction for _, note in known], pa.string()),
+        }
+    )
+
+
 def _note(row: Mapping[str, str], units: Mapping[str, str]) -> TaskNote:
     threshold = float(row["threshold"]) if row["threshold"] else math.nan
+    direction = row.get("direction")  # no column of it before it was kept
     return TaskNote(
-        unit=units.get(row["assay_id"], ""),
+        unit=row.get("unit") or units.get(row["assay_id"], ""),
         threshold=threshold if math.isfinite(threshold) else None,
-        direction=None,
+        direction=Direction(direction) if direction else None,
     )
 
 

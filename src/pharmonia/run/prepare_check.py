@@ -52,11 +52,17 @@ def check_prepared(folder: Path, wanted: Recipe | None, expectations: tuple[Expe
     """Verify every file of a folder, its arrays, its recipe and its assays.
 
     Raises:
-        InputError: It is no folder of prepared tasks.
+        InputError: It is no folder of prepared tasks, or has no report of its preparation, as what `pharmonia compare`
+            hands over.
         CacheError: A file is damaged.
         RecipeError: It was prepared under another recipe than the wanted one.
     """
     open_prepared(folder, wanted)
+    if not (folder / REPORT).is_file():
+        raise InputError(
+            f"every file of {folder} is whole, but there is no {REPORT} among them to hold its assays against: "
+            "`pharmonia prepare` writes one, a comparison that shares out data does not"
+        )
     report = decode_report((folder / REPORT).read_bytes(), str(folder / REPORT))
     return CheckResult(report=report, drifts=drift(report.assays, expectations))
 
