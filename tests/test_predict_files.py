@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -325,3 +326,22 @@ def test_the_command_wants_a_file_and_a_place_or_a_check(
 ) -> None:
     done = CliRunner().invoke(app, ["predict", str(home / "acme.zip"), "--key", str(key_file), *arguments])
     assert isinstance(done.exception, OptionError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in.csv", "--check", "prepared"], "--check writes no predictions: leave INPUT away"),
+        (["--check", "prepared", "--out", "o.csv"], "leave --out away"),
+        (["--check", "prepared", "--layout", "wide"], "leave --layout away"),
+        (["--check", "prepared", "--task", "kinase"], "leave --task away"),
+        (["--check", "prepared", "--error-rate", "0.2"], "leave --error-rate away"),
+        (["--check", "prepared", "--smiles-column", "s"], "leave --smiles-column away"),
+        (["--check", "prepared", "--id-column", "i"], "leave --id-column away"),
+        (["in.csv", "--out", "o.csv", "--platform", "p.npy"], "only --check compares .*: leave --platform away"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(key_file: Path, arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["predict", "acme.zip", "--key", str(key_file), *arguments])
+    assert isinstance(done.exception, OptionError)
+    assert re.search(message, str(done.exception))

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 CHECKING = "Instead of predicting"
 PREDICTIONS = "predictions.npy"
+OF_PREDICTING = ("source", "out", "layout", "task", "error_rate", "smiles_column", "id_column")  # parameters, not flags
 
 
 def predict(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="What `pharmonia export` wrote: a folder or .zip.")],
     source: Annotated[Path | None, typer.Argument(metavar="INPUT", help="Structures: .csv[.gz] or .sdf[.gz].")] = None,
     *,
@@ -56,6 +58,7 @@ def predict(
     whether the model may be trusted there. What cannot be read keeps its row, with the reason, and
     is listed in OUT's .rejects.csv. Nothing leaves this machine.
     """
+    _refuse_unused_options(context)
     with train_extra():
         from pharmonia.run.cache import cache_dir  # noqa: PLC0415
         from pharmonia.run.predict import Predictor  # noqa: PLC0415
@@ -75,8 +78,6 @@ def predict(
             tasks=tuple(task or ()),
             error_rate=error_rate,
         )
-    elif source is not None or out is not None:
-        raise OptionError("--check writes no predictions: leave INPUT and --out away")
     structures = cache or cache_dir() / "structures.sqlite"
     n_workers = workers if workers is not None else available_cpus()
     with (
@@ -94,6 +95,26 @@ def predict(
     else:
         _print_check(compared, as_json=as_json)
         compared.require()
+
+
+def _refuse_unused_options(context: typer.Context) -> None:
+    """Refuse what predicting takes in a check, and the other way round.
+
+    Raises:
+        OptionError: One was given; names it.
+    """
+    is_check = context.params["check"] is not None
+    unused = OF_PREDICTING if is_check else ("platform",)
+    given = [name for name in unused if _is_given(context, name)]
+    if given:
+        name = "INPUT" if given[0] == "source" else f"--{given[0].replace('_', '-')}"
+        why = "--check writes no predictions" if is_check else "only --check compares with what a run predicted"
+        raise OptionError(f"{why}: leave {name} away")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _layout(name: str) -> "TableLayout":
