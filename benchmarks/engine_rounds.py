@@ -159,7 +159,6 @@ def request(index: int, parameters: Vector) -> Request:
         ),
         layout=layout_of(parameters.size),
         model_digest=digest_of(parameters),
-        weight_bits=7,
     )
 
 

@@ -76,7 +76,6 @@ class Rounds:
             frame_of=lambda index, magnitudes: replace(message, sum_index=index, magnitudes=magnitudes),
             layout=self._layout,
             model_digest=digest_of(self._parameters),
-            weight_bits=17,
         )
         started = time.process_time()
         self._simulation.sums.collect(request)

@@ -32,7 +32,6 @@ from pharmonia.secagg.messages import decode as decode_secure
 from pharmonia.secagg.roster import Member
 
 LAYOUT = Layout(names=("wide", "one"), lengths=(60, 1))
-WEIGHT_BITS = 12
 NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eve")
 FOUR, THREE = NAMES[:4], NAMES[:3]
 SERVER = "server"  # its folder
@@ -233,11 +232,10 @@ def request_from(round_index: int, parameters: Vector, *, train: bool = True) ->
         ),
         layout=LAYOUT if train else VALIDATION,
         model_digest=digest_of(parameters),
-        weight_bits=WEIGHT_BITS,
     )  # fmt: skip
 
 
-SCALES: Scales = {LAYOUT.digest.hex(): [24, 12], VALIDATION.digest.hex(): [12] * 4}
+SCALES: Scales = {LAYOUT.digest.hex(): [36, 24], VALIDATION.digest.hex(): [12] * 4}
 
 
 def started(net: Net, folder: Path, tier: Tier = Tier.DROPOUT_TOLERANT) -> SecureSums:

@@ -22,7 +22,7 @@ from pharmonia.learn.messages import Done, Message, Repeat, SessionRequest, Stat
 from pharmonia.run.cohorts import STATISTICS
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.protection import RECORD_FILE, Masked, SecureTerms, Work
-from pharmonia.run.sums import MAX_WEIGHT_BITS, Request, SecureSums
+from pharmonia.run.sums import Request, SecureSums
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.messages import KeyOffers, MaskedUpdate
@@ -125,7 +125,6 @@ REQUEST = Request(
     frame_of=lambda index, magnitudes: StatisticsRequest(sum_index=index, magnitudes=magnitudes),
     layout=LAYOUT,
     model_digest=bytes(32),
-    weight_bits=MAX_WEIGHT_BITS,
 )
 
 

@@ -16,7 +16,7 @@ from pharmonia.learn.contributions import federated_average
 from pharmonia.learn.messages import Finish, Repeat
 from pharmonia.learn.messages import Message as LearnMessage
 from pharmonia.run.cohorts import COHORTS_FILE, Cohorts
-from pharmonia.run.sums import SecureSums
+from pharmonia.run.sums import PartnersSum, SecureSums
 from pharmonia.secagg.header import RoundHeader, Tier
 from pharmonia.secagg.messages import (
     MaskedUpdate,
@@ -29,7 +29,6 @@ from pharmonia.secagg.messages import encode as encode_secure
 from survivor_cases import (
     AFTER_UPDATE,
     FOUR,
-    LAYOUT,
     NAMES,
     SCALES,
     SERVER,
@@ -161,32 +160,53 @@ def clipping(net: Net) -> None:
         vault.scale = 1e3
 
 
-@pytest.mark.parametrize("step", ["READY", "header", "survivors", "confirmation"])
-def test_a_clipped_sum_in_which_somebody_was_lost_stands_and_the_next_is_on_a_coarser_grid(
-    tmp_path: Path, step: str
-) -> None:
+def assert_is_close_to_mean(found: PartnersSum, net: Net, names: tuple[str, ...], number: int) -> None:
+    exact = federated_average([net.vaults[name].contribution(number) for name in names])
+    np.testing.assert_allclose(found.mean[:60], exact[:60], atol=1e-4 * np.abs(exact[:60]).max())
+    assert found.n_clipped == 0
+    assert found.total_weight == sum(net.vaults[name].contribution(number).weight for name in names)
+
+
+@pytest.mark.parametrize("step", ["READY", "header"])
+def test_a_clipped_sum_without_a_lost_partner_is_made_again_without_it(tmp_path: Path, step: str) -> None:
     net = consortium(tmp_path)
     sums = started(net, tmp_path)
     sums.collect(request(0))
-    before = sums.scales[LAYOUT.digest.hex()]
     clipping(net)
     net.is_lost = at(step, "Dan")
-    found = sums.collect(request(1))
-    assert found.n_clipped > 0
-    assert net.asked(Repeat) == []
-    after = sums.scales[LAYOUT.digest.hex()]
-    assert all(later <= earlier - 2 for earlier, later in zip(before, after, strict=True))
-    last = sums.collect(request(2))  # again among one set from beginning to end: made again until nothing is clipped
-    assert last.n_clipped == 0
+    assert_is_close_to_mean(sums.collect(request(1)), net, THREE, 1)
     assert set(net.asked(Repeat)) == set(THREE)
-    exact = federated_average([net.vaults[name].contribution(2) for name in THREE])
-    np.testing.assert_allclose(last.mean[:60], exact[:60], atol=1e-4 * np.abs(exact[:60]).max())
+
+
+def assert_is_made_in_a_new_session(net: Net, folder: Path) -> None:
+    """With everybody back, the sum that was lost is made, of the same contributions among the same partners."""
+    net.repair()
+    assert_is_close_to_mean(started(net, folder).collect(request(1)), net, FOUR, 1)
+    assert set(net.asked(Repeat)) == set(FOUR)
+
+
+@pytest.mark.parametrize("step", AFTER_UPDATE)
+def test_a_clipped_sum_of_a_partner_that_was_lost_after_its_update_loses_the_round(tmp_path: Path, step: str) -> None:
+    """It is not made again among fewer, and never stands."""
+    net = consortium(tmp_path)
+    sums = started(net, tmp_path)
+    sums.collect(request(0))
+    before = sums.scales
+    clipping(net)
+    net.is_lost = at(step, "Dan")
+    with pytest.raises(RoundLostError, match="bring back Dan"):
+        sums.collect(request(1))
+    assert net.asked(Repeat) == []
+    assert sums.scales == before
+    assert_is_made_in_a_new_session(net, tmp_path)
 
 
 @pytest.mark.parametrize("place", range(2), ids=["magnitudes", "values"])
 @pytest.mark.parametrize("step", ["READY", "header", "survivors", "confirmation"])
-def test_a_partner_lost_while_a_clipped_sum_is_made_again_is_no_error(tmp_path: Path, place: int, step: str) -> None:
-    """Dan is lost at that step of the sum of magnitudes or of the sum after it; what was found until then stands."""
+def test_a_partner_lost_while_a_clipped_sum_is_made_again_loses_the_round_unless_the_sum_was_made(
+    tmp_path: Path, place: int, step: str
+) -> None:
+    """Dan is lost at that step of the sum of magnitudes or of the sum after it."""
     net = consortium(tmp_path)
     sums = started(net, tmp_path)
     sums.collect(request(0))
@@ -203,16 +223,19 @@ def test_a_partner_lost_while_a_clipped_sum_is_made_again_is_no_error(tmp_path: 
 
     net.is_lost = lost
     n_made = [vault.n_made for vault in net.vaults.values()]
-    found = sums.collect(request(1))
+    if place == 1 and step in AFTER_UPDATE:
+        assert_is_close_to_mean(sums.collect(request(1)), net, FOUR, 1)
+        net.is_lost = lambda name, message: False
+        assert_is_close_to_mean(sums.collect(request(2)), net, THREE, 2)
+        n_made = [n + (name != "Dan") for n, name in zip(n_made, net.vaults, strict=True)]
+    else:
+        with pytest.raises(RoundLostError):
+            sums.collect(request(1))
     assert [vault.n_made for vault in net.vaults.values()] == [n + 1 for n in n_made]
     assert net.lost.keys() == {"Dan"}
-    assert (found.n_clipped == 0) == (place == 1 and step in AFTER_UPDATE)
-    assert found.total_weight == sum(vault.contribution(1).weight for vault in net.vaults.values())
     assert net.refused == {}
-    net.is_lost = lambda name, message: False
-    later = sums.collect(request(2))
-    assert later.n_clipped == 0
-    assert later.total_weight == sum(net.vaults[name].contribution(2).weight for name in THREE)
+    if place == 0 or step not in AFTER_UPDATE:
+        assert_is_made_in_a_new_session(net, tmp_path)
 
 
 # One cohort per contribution

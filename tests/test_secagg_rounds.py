@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pharmonia.base.errors import MessageError, RoundLostError
+from pharmonia.base.errors import MessageError, RoundLostError, UpdateError
 from pharmonia.secagg.fixedpoint import Values, clip_limit, error_bound, max_clip_count, next_exponents
 from pharmonia.secagg.header import Layout, Tier, neighbours
 from pharmonia.secagg.messages import MaskedUpdate, encode
@@ -70,12 +70,16 @@ def test_masks_cancel_exactly(n: int, length: int, degree: int) -> None:
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_no_wrap_with_every_partner_at_the_clip_limit(n: int, sign: float) -> None:
     group = group_of(n)
-    values: dict[str, Values] = {name: np.full(5, sign * 3e38, dtype=np.float32) for name in group.ids}
+    at_limit = np.float32(sign * float(clip_limit(n)) * 2.0**-40)
+    values: dict[str, Values] = {name: np.full(5, at_limit, dtype=np.float32) for name in group.ids}
     weights = dict.fromkeys(group.ids, 1)
     result = tier_a(group, plan_of(one_tensor(5), exponents=(40,), weight_bits=0), values, weights)
     np.testing.assert_array_equal(result.values * 2.0**40, sign * n * float(clip_limit(n)))
     assert n * int(clip_limit(n)) <= 2**31 - 1
-    assert result.n_clipped == 5 * n
+    assert result.n_clipped == 0
+    beyond = {name: np.nextafter(x, sign * np.float32(np.inf)) for name, x in values.items()}
+    plan = plan_of(one_tensor(5), exponents=(40,), weight_bits=0)
+    assert tier_a(group, plan, beyond, weights).n_clipped == 5 * n
 
 
 @settings(max_examples=40, deadline=None)
@@ -245,9 +249,19 @@ def test_the_next_scale_follows_the_last_aggregate() -> None:
     last = tier_a(group, plan, values, dict.fromkeys(group.ids, 1))
     # limit 2^31/3, peak 12, 6 bits of headroom: floor(29.41 - 6 - 3.58) = 19
     assert next_exponents(last) == (19, 9)
-    clipped = tier_a(group, plan_of(layout, exponents=(30, 9), weight_bits=0), values, dict.fromkeys(group.ids, 1))
-    assert clipped.n_clipped == 12
-    assert next_exponents(clipped) == (22, 7)
+
+
+def test_a_sum_with_clips_is_not_used() -> None:
+    """Weights and the count of clipped elements are all that it says; one partner that clips is enough."""
+    group = group_of(3)
+    values: dict[str, Values] = {n: np.array([1, -2, 3, 4], dtype=np.float32) for n in group.ids}
+    values[group.ids[1]] = np.array([1, 1, 2e9, -3e9], dtype=np.float32)
+    plan = plan_of(one_tensor(4), exponents=(0,), weight_bits=3)
+    found = tier_a(group, plan, values, dict.fromkeys(group.ids, 8))
+    assert (found.total_weight, found.n_clipped) == (24, 2)
+    for use in (lambda: found.values, found.mean, lambda: found.peaks, lambda: next_exponents(found)):
+        with pytest.raises(UpdateError, match="2 elements are beyond the clip limit: this sum is noise"):
+            use()
 
 
 def test_used_and_stale_server_states_are_refused() -> None:

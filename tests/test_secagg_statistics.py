@@ -34,6 +34,27 @@ def test_a_masked_zero_vector_looks_uniform(tier: Tier) -> None:
     assert min(uniform_p(masked(np.zeros(LENGTH, dtype=np.float32), tier))) > LEAST_P
 
 
+@pytest.mark.parametrize("tier", list(Tier))
+def test_a_clipped_update_is_noise(tier: Tier) -> None:
+    """One element of 200,000 is too large: what leaves is new noise each time, for whoever takes the masks off too."""
+    values = np.full(LENGTH, 0.25, dtype=np.float32)
+    sessions, server = begin(GROUP, plan_of(one_tensor(LENGTH), tier=tier))
+
+    def left(values: Values) -> list[npt.NDArray[np.unsignedinteger]]:
+        masks = [sessions[FIRST].prepare_mask(server.header) for _ in range(2)]
+        bare = [sum_masks(server.header, FIRST, sessions[FIRST].pair_keys, mask.seed).take() for mask in masks]
+        sent = [sessions[FIRST].masked_update(mask, values, 3).message.words for mask in masks]
+        return [words - mask for words, mask in zip(sent, bare, strict=True)]
+
+    first, second = left(values)
+    np.testing.assert_array_equal(first, second)
+    values[1_000] = 2.0**30
+    first, second = left(values)
+    assert [list(words[-2:]) for words in (first, second)] == [[3, 1], [3, 1]]
+    for noise in (first[:-2], second[:-2], first[:-2] - second[:-2]):
+        assert min(uniform_p(noise)) > LEAST_P
+
+
 def test_a_structured_update_looks_uniform() -> None:
     assert min(uniform_p(masked(np.repeat([1.0, -1.0], LENGTH // 2).astype(np.float32)))) > LEAST_P
 

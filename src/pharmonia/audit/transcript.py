@@ -2,7 +2,8 @@
 
 Each technique makes a guess at one partner's update from the frames of a transcript. A guess is *readable* when its
 bytes are far from uniform noise: fixed-point updates fill a few of the 32 bits of a word, masked ones all. The sum over
-all partners is guessed too, as a control: if the attack cannot read even that, it proves nothing.
+all partners is guessed too, as a control: if the attack cannot read even that, it proves nothing. A sum with clipped
+elements is noise by intention and is made again, so that it is no control.
 """
 
 from collections.abc import Iterator
@@ -87,8 +88,10 @@ class Findings:
         Raises:
             EvidenceError: Either is so.
         """
-        if self.n_sums == 0:
-            raise EvidenceError(f"no sum of {MIN_WORDS:,} values or more is in the transcript: nothing can be said")
+        if not self.controls:
+            raise EvidenceError(
+                f"no usable sum of {MIN_WORDS:,} values or more is in the transcript: nothing can be said"
+            )
         if blind := [guess for guess in self.controls if not guess.is_readable]:
             raise EvidenceError(f"the attack is blind: it reads {len(blind)} of {self.n_sums} sums over all not at all")
         if self.readable:
@@ -108,7 +111,7 @@ def attack(transcript: Transcript) -> Findings:
     last: dict[str, Words] = {}
     n_sums = n_short = 0
     for seen in transcript.exchanges():
-        words = _updates(seen, transcript.partners)
+        words, is_masked = _updates(seen, transcript.partners)
         if not words:
             continue
         if next(iter(words.values())).size < MIN_WORDS:
@@ -116,27 +119,38 @@ def attack(transcript: Transcript) -> Findings:
             continue
         n_sums += 1
         guesses += _guesses(seen.index, words, last)
+        if not (is_masked and _total(words)[-1]):  # the last word counts clipped elements
+            guesses.append(_control(seen.index, words))
         last = words
     return Findings(guesses=tuple(guesses), n_sums=n_sums, n_short=n_short)
 
 
-def _updates(seen: Seen, partners: tuple[str, ...]) -> dict[str, Words]:
-    """The words of each partner's update, masked or not; empty if the exchange carried none."""
-    found = {}
+def _updates(seen: Seen, partners: tuple[str, ...]) -> tuple[dict[str, Words], bool]:
+    """The words of each partner's update, empty if the exchange carried none; and whether they are masked."""
+    found, is_masked = {}, False
     for partner, frame in zip(partners, seen.replies, strict=True):
         message = decode(frame) if is_learning_frame(frame) else decode_secure(frame)
         match message:
             case Contribution():
                 found[partner] = message.values.astype("<f4").view("<u4")
             case MaskedUpdate() if message.words.itemsize == 4:
-                found[partner] = message.words.astype("<u4")
-    return found
+                found[partner], is_masked = message.words.astype("<u4"), True
+    return found, is_masked
 
 
-def _guesses(index: int, words: dict[str, Words], last: dict[str, Words]) -> Iterator[Guess]:
+def _total(words: dict[str, Words]) -> Words:
     total = np.zeros_like(next(iter(words.values())))
     for one in words.values():
         total += one
+    return total
+
+
+def _control(index: int, words: dict[str, Words]) -> Guess:
+    return Guess(exchange=index, partner="", technique=Technique.ALL, p_value=noise_p_value(_total(words)))
+
+
+def _guesses(index: int, words: dict[str, Words], last: dict[str, Words]) -> Iterator[Guess]:
+    total = _total(words)
     partners = list(words)
     for number, partner in enumerate(partners):
         mine = words[partner]
@@ -147,7 +161,6 @@ def _guesses(index: int, words: dict[str, Words], last: dict[str, Words]) -> Ite
             attempts[Technique.LESS_ANOTHER] = mine - words[partners[(number + 1) % len(partners)]]
         for technique, guess in attempts.items():
             yield Guess(exchange=index, partner=partner, technique=technique, p_value=noise_p_value(guess))
-    yield Guess(exchange=index, partner="", technique=Technique.ALL, p_value=noise_p_value(total))
 
 
 def noise_p_value(words: Words) -> float:

@@ -14,13 +14,13 @@ from pharmonia.learn.contributions import Aggregate, Totals, unpack
 from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, vector_digest
 from pharmonia.learn.network import sum_tensors
 from pharmonia.learn.server import ServerState, server_step
-from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Weighting
+from pharmonia.learn.settings import Algorithm, Weighting
 from pharmonia.learn.shared import shared_model
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStore
 from pharmonia.run.sum_rounds import Traffic
-from pharmonia.run.sums import MAX_WEIGHT_BITS, PartnersSum, Request, Sums
+from pharmonia.run.sums import PartnersSum, Request, Sums
 from pharmonia.run.tensors import VALIDATION, digest_of, sum_layout
 
 OnRound = Callable[[RoundRecord], None]
@@ -144,7 +144,6 @@ class Coordinator:
                 frame_of=lambda index, magnitudes: StatisticsRequest(sum_index=index, magnitudes=magnitudes),
                 layout=sum_layout(self._model.statistics_tensors),
                 model_digest=digest_of(np.empty(0)),
-                weight_bits=MAX_WEIGHT_BITS,
             )
         )
         parameters = self._model.start(statistics.mean, statistics.total_weight)
@@ -167,8 +166,6 @@ class Coordinator:
 
     def _request(self, state: _State, step: int, n_steps: int, *, train: bool, save: bool) -> Request:
         best_round = state.selection.best_round
-        rows_bits = MAX_WEIGHT_BITS if self._sums.may_change else min(state.n_train.bit_length(), MAX_WEIGHT_BITS)
-        by_rows = self._plan.method.weighting is Weighting.ROWS
         return Request(
             frame_of=lambda index, magnitudes: Broadcast(
                 sum_index=index,
@@ -183,7 +180,6 @@ class Coordinator:
             ),
             layout=self._sum_layout if train else VALIDATION,
             model_digest=digest_of(state.parameters),
-            weight_bits=rows_bits if by_rows else VALIDATION_WEIGHT_BITS,
         )
 
     def _validate(self, state: _State, totals: Totals, traffic: Traffic, on_round: OnRound) -> _State:

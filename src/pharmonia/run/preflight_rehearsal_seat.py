@@ -81,5 +81,4 @@ def _request(tensors: Tensors) -> Request:
         ),
         layout=sum_layout(tensors),
         model_digest=digest_of(parameters),
-        weight_bits=1,
     )

@@ -11,6 +11,7 @@ from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Done, Repeat, SessionRequest, encode
 from pharmonia.run.cohorts import COHORTS_FILE, Cohorts, Place
 from pharmonia.run.files import write_whole
+from pharmonia.run.grids import Grids, require_magnitude_grid
 from pharmonia.run.tensors import magnitude_layout, magnitudes
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
 from pharmonia.secagg.keys import IdentityKey, SessionKey, make_offer
@@ -140,6 +141,7 @@ class Masked:
         masks_while_training: The sum of masks is made in a thread of its own while the contribution is made.
         everybody_or_nothing: In tier A, nothing is masked but among all partners of the terms.
         one_cohort_per_contribution: In tier B, as `Cohorts`, in this session and in every later one of the run.
+        only_coarser_and_seldom, nothing_is_asked_about_a_weight: As `Grids`, before our contribution is looked at.
     """
 
     def __init__(self, terms: SecureTerms, folder: Path) -> None:
@@ -153,6 +155,7 @@ class Masked:
         self._work: Work | None = None
         self._made: _Made | None = None
         self._of_magnitudes = False
+        self._grids = Grids()  # of the contribution that is asked for or was made last
         self._summed: tuple[Place, bytes] | None = None  # place and start of what was last masked
 
     @property
@@ -186,7 +189,7 @@ class Masked:
     def announce(self, work: Work) -> bytes:
         """READY for the sum; the work is done when its header has come."""
         answer = self._commit(work.sum_index, work.layout, work.model_digest, of_magnitudes=work.magnitudes)
-        self._work, self._made = work, None
+        self._work, self._made, self._grids = work, None, Grids()
         return answer
 
     def repeat(self, request: Repeat) -> bytes:
@@ -232,6 +235,7 @@ class Masked:
     def _mask(self, header: RoundHeader) -> bytes:
         session = self._open()
         session.check_header(header)
+        grids = self._checked_grids(header)
         self._check_cohort(header)
         with ThreadPoolExecutor(1) as beside:
             pending = beside.submit(session.prepare_mask, header)
@@ -242,8 +246,14 @@ class Masked:
         else:
             outgoing = session.masked_update(mask, made.contribution.values, made.contribution.weight)
         write_whole(self._record_file, outgoing.record.to_bytes())  # before anything leaves
-        self._session = outgoing.session
+        self._session, self._grids = outgoing.session, grids
         return encode_secure(outgoing.message)
+
+    def _checked_grids(self, header: RoundHeader) -> Grids:
+        if self._of_magnitudes:
+            require_magnitude_grid(header, len(self._terms.members))
+            return self._grids
+        return self._grids.then(header)
 
     def _check_cohort(self, header: RoundHeader) -> None:
         if header.tier is not self._terms.tier:

@@ -56,7 +56,7 @@ class RoundRecord:
         bytes_from_partners: Frames received in this round.
         wall_s: Seconds on the clock.
         cpu_s: CPU seconds of coordinator and parties.
-        n_clipped: Elements of secure sums that no scale could hold.
+        n_clipped: Elements clipped in the sums that were used: 0, for a sum with clipped elements is made again.
         sum_error: Largest difference of a sum's element from the float64 sum of what the partners contributed, as a
             share of the largest element; None where nobody can know it, as between companies.
     """

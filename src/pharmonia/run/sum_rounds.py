@@ -60,13 +60,8 @@ class Rounds(Protocol):
         """Open a new session: signed keys from each partner, and all of them to each."""
         ...
 
-    @property
-    def n_present(self) -> int:
-        """Partners that have not gone away; while none does, a sum can be made again of the same contributions."""
-        ...
-
-    def sum(self, ask: Message, plan: RoundPlan) -> tuple[WeightedSum, Traffic]:
-        """Ask for contributions and add them up."""
+    def sum(self, ask: Message, plan: RoundPlan, among: tuple[str, ...] | None = None) -> tuple[WeightedSum, Traffic]:
+        """Ask for contributions and add them up; among exactly these partners, where a sum of theirs is made again."""
         ...
 
     def tell(self, message: Message) -> None:
@@ -82,11 +77,6 @@ class CommitThenMask:
         self._roster_of = roster_of
         self._directory: Directory | None = None
 
-    @property
-    def n_present(self) -> int:
-        """All of them."""
-        return len(self._engine.partners)
-
     def start(self) -> Traffic:
         """Open a new session.
 
@@ -101,13 +91,14 @@ class CommitThenMask:
         require_done(told.replies)
         return Traffic().plus(asked).plus(told)
 
-    def sum(self, ask: Message, plan: RoundPlan) -> tuple[WeightedSum, Traffic]:
-        """Ask every partner for a contribution and add them up as they arrive.
+    def sum(self, ask: Message, plan: RoundPlan, among: tuple[str, ...] | None = None) -> tuple[WeightedSum, Traffic]:
+        """Ask every partner for a contribution, who are all `among` whom it can be made, and add them up.
 
         Raises:
             UnreachableError: A partner is away.
             MessageError: An answer that is none to this request.
         """
+        _require_cohort(among, self._engine.partners)
         asked = exchange(self._engine, encode(ask))  # a broadcast is as long as the model: nobody keeps it
         readies = [_expected(Ready, frame) for frame in asked.replies]
         server = open_round(_opened(self._directory), plan, readies)
@@ -145,11 +136,6 @@ class DropoutTolerant:
         self._place: Place = STATISTICS  # of the contributions that were last asked for
         self._present: tuple[str, ...] = tuple(engine.partners)
 
-    @property
-    def n_present(self) -> int:
-        """Partners that have not gone away since the session began."""
-        return len(self._present)
-
     def start(self) -> Traffic:
         """Open a new session among those who are there.
 
@@ -167,17 +153,18 @@ class DropoutTolerant:
         told = self._tell(encode_secure(KeyOffers(offers=self._directory.offers)), self._directory.partners)
         return asked.plus(told)
 
-    def sum(self, ask: Message, plan: RoundPlan) -> tuple[WeightedSum, Traffic]:
+    def sum(self, ask: Message, plan: RoundPlan, among: tuple[str, ...] | None = None) -> tuple[WeightedSum, Traffic]:
         """Ask those who are there for a contribution, and add up those that come.
 
         Raises:
-            RoundLostError: Too few are there, or others than an earlier process had proposed for this sum.
+            RoundLostError: Too few are there, or others than `among` or than an earlier process had proposed for this
+                sum.
             ReplayError: It was made too long ago to say among whom.
             MessageError: An answer that is none to this request.
         """
         if not isinstance(ask, Repeat):
             self._place = place_of(ask)
-        cohort = self._cohorts.of(self._place, plan.model_digest)
+        cohort = self._cohorts.of(self._place, plan.model_digest) if among is None else among
         _require_cohort(cohort, self._present)
         asked = self._present if cohort is None else cohort
         readies, traffic = self._gather(Ready, dict.fromkeys(asked, encode(ask)))

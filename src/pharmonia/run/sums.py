@@ -1,8 +1,7 @@
 """Sums over the partners, secure or plain: the coordinator's side. Read `Sums` first."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,16 +12,13 @@ from pharmonia.learn.contributions import Contribution, federated_average
 from pharmonia.learn.messages import Message, Repeat, decode, encode
 from pharmonia.run.cohorts import Cohorts
 from pharmonia.run.engine import Engine, exchange
+from pharmonia.run.grids import COARSER_BITS, MAGNITUDE_BITS, WEIGHT_BITS, is_coarser, magnitude_exponents
 from pharmonia.run.sum_rounds import CommitThenMask, DropoutTolerant, Rounds, Traffic, require_done
-from pharmonia.run.tensors import MAGNITUDE_BITS, magnitude_layout
-from pharmonia.secagg.fixedpoint import HEADROOM_BITS, WeightedSum, clip_limit, next_exponents
+from pharmonia.run.tensors import magnitude_layout
+from pharmonia.secagg.fixedpoint import HEADROOM_BITS, WeightedSum, next_exponents
 from pharmonia.secagg.header import MAX_EXPONENT, Layout, Tier
 from pharmonia.secagg.roster import Member, Roster
 from pharmonia.secagg.server import RoundPlan
-
-MAX_REPEATS = 8  # of a sum with clipped elements
-COARSER_BITS = 4
-MAX_WEIGHT_BITS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +28,7 @@ class PartnersSum:
     Args:
         mean: (length,) float64, the contributions averaged by their weights.
         total_weight: Sum of the weights.
-        n_clipped: Elements that no scale could hold; 0 in plain sums.
+        n_clipped: Elements clipped in the sum that the mean is of: 0, for a sum with clipped elements is not used.
         traffic: Of this sum.
     """
 
@@ -50,13 +46,11 @@ class Request:
         frame_of: From the index of a sum and whether it is of magnitudes, the message that asks the partners for it.
         layout: Of the contributions' values.
         model_digest: 32 bytes, of the shared vector that they start from.
-        weight_bits: Weights are at most 2^weight_bits.
     """
 
     frame_of: Callable[[int, bool], Message]
     layout: Layout
     model_digest: bytes
-    weight_bits: int
 
 
 Scales = dict[str, list[int]]  # exponents by layout digest
@@ -85,11 +79,6 @@ class Sums(Protocol):
 
     def tell(self, message: Message) -> None:
         """Tell the partners something to which there is nothing to say."""
-        ...
-
-    @property
-    def may_change(self) -> bool:
-        """Whether partners come and go, so that a later sum may be of more rows than an earlier one was."""
         ...
 
 
@@ -128,11 +117,6 @@ class PlainSums:
     def restore(self, scales: Scales) -> None:
         """Nothing to take up."""
 
-    @property
-    def may_change(self) -> bool:
-        """No: a sum is of every partner's."""
-        return False
-
     def tell(self, message: Message) -> None:
         """Tell every partner."""
         require_done(exchange(self._engine, encode(message)).replies)
@@ -142,8 +126,9 @@ class SecureSums:
     """The coordinator learns the sum and no contribution (`secagg`).
 
     Before a layout's first sum, the scales of its tensors are found from a sum of magnitudes, one number a tensor;
-    later ones follow from the last sum. A sum with clipped elements is made again on a coarser grid, of the same
-    contributions among the same contributors; if one of those has gone away, it stands as it is.
+    later ones follow from the last sum. A sum with clipped elements is noise and is not used: it is made again on a
+    coarser grid, of the same contributions among the same contributors; if one of those has gone away, or no grid is
+    coarse enough, the round is lost.
     """
 
     def __init__(
@@ -197,60 +182,75 @@ class SecureSums:
         Raises:
             MessageError: An answer that is none to this request.
             UnreachableError: A partner was lost on the way (tier A).
-            RoundLostError: Too many were (tier B).
+            RoundLostError: Too many were, or one while a sum was made again (tier B); or elements are clipped on every
+                grid.
         """
-        name, n_present = request.layout.digest.hex(), self._rounds.n_present
+        name = request.layout.digest.hex()
         exponents, traffic = self._scales.get(name), Traffic()
-        if exponents is None:
+        if is_new := exponents is None:
             exponents, traffic = self._find_scales(lambda index: request.frame_of(index, True), request)
-            found, took = self._sum(_repeated, request, request.layout, exponents)
+            found, took = self._sum(_repeated, request, exponents)
         else:
-            found, took = self._sum(lambda index: request.frame_of(index, False), request, request.layout, exponents)
+            found, took = self._sum(lambda index: request.frame_of(index, False), request, exponents)
         traffic = traffic.plus(took)
-        for n_repeats in range(MAX_REPEATS):
-            if not found.n_clipped or self._rounds.n_present < n_present:
-                break
-            coarser = [max(exponent - COARSER_BITS, -MAX_EXPONENT) for exponent in exponents]
-            try:
-                if n_repeats == 0:
-                    coarser, took = self._find_scales(_repeated_magnitudes, request)
-                    traffic = traffic.plus(took)
-                found, took = self._sum(_repeated, request, request.layout, coarser)
-            except RoundLostError:  # a partner went away, and with others these contributions are not summed
-                break
-            exponents, traffic = coarser, traffic.plus(took)
+        if found.n_clipped:
+            found, took = self._again(found, request, scales_are_new=is_new)
+            traffic = traffic.plus(took)
         self._scales[name] = list(next_exponents(found))
         return PartnersSum(
             mean=found.mean(), total_weight=found.total_weight, n_clipped=found.n_clipped, traffic=traffic
         )
 
-    def _find_scales(self, ask: Ask, request: Request) -> tuple[list[int], Traffic]:
+    def _again(self, clipped: WeightedSum, request: Request, *, scales_are_new: bool) -> tuple[WeightedSum, Traffic]:
+        """The sum of the same contributions among the same partners, on a grid that holds them."""
+        found, among, traffic = clipped, clipped.contributors, Traffic()
+        for n_repeats, bits in enumerate(COARSER_BITS):
+            last = found.header.exponents
+            coarser = tuple(max(exponent - bits, -MAX_EXPONENT) for exponent in last)
+            if n_repeats == 0 and not scales_are_new:
+                fitting, took = self._find_scales(_repeated_magnitudes, request, among)
+                traffic = traffic.plus(took)
+                both = tuple(map(min, fitting, last))  # the partners mask it again on a coarser grid only
+                coarser = both if is_coarser(both, last) else coarser
+            if not is_coarser(coarser, last):
+                break
+            found, took = self._sum(_repeated, request, coarser, among)
+            traffic = traffic.plus(took)
+            if not found.n_clipped:
+                return found, traffic
+        raise RoundLostError(f"{found.n_clipped} elements are too large for the coarsest grid; the sum is not made")
+
+    def _find_scales(
+        self, ask: Ask, request: Request, among: tuple[str, ...] | None = None
+    ) -> tuple[list[int], Traffic]:
         """Exponents that suit the geometric mean of the partners' largest |x w| of each tensor."""
         layout = magnitude_layout(request.layout)
-        room = math.floor(math.log2(float(clip_limit(self._n_members))))
-        coarse = [room - MAGNITUDE_BITS] * len(layout.lengths)
-        plan = replace(request, weight_bits=0)
-        found, traffic = self._sum(ask, plan, layout, coarse)
-        logs = np.floor(found.mean() - request.weight_bits).astype(int)
+        coarse = magnitude_exponents(len(layout.lengths), self._n_members)
+        found, traffic = self._rounds.sum(*self._planned(ask, request, layout, coarse, weight_bits=0), among)
+        logs = np.floor(found.mean() - WEIGHT_BITS).astype(int)
+        room = coarse[0] + MAGNITUDE_BITS
         fits = np.clip(room - HEADROOM_BITS - 1 - logs, -MAX_EXPONENT, MAX_EXPONENT)
         return [int(exponent) for exponent in fits], traffic
 
-    def _sum(self, ask: Ask, request: Request, layout: Layout, exponents: Sequence[int]) -> tuple[WeightedSum, Traffic]:
+    def _sum(
+        self, ask: Ask, request: Request, exponents: Sequence[int], among: tuple[str, ...] | None = None
+    ) -> tuple[WeightedSum, Traffic]:
+        planned = self._planned(ask, request, request.layout, exponents, weight_bits=WEIGHT_BITS)
+        return self._rounds.sum(*planned, among)
+
+    def _planned(
+        self, ask: Ask, request: Request, layout: Layout, exponents: Sequence[int], *, weight_bits: int
+    ) -> tuple[Message, RoundPlan]:
         plan = RoundPlan(
             round_index=self._n_sums,
             tier=self._tier,
             layout=layout,
             model_digest=request.model_digest,
             exponents=tuple(exponents),
-            weight_bits=request.weight_bits,
+            weight_bits=weight_bits,
         )
         self._n_sums += 1
-        return self._rounds.sum(ask(plan.round_index), plan)
-
-    @property
-    def may_change(self) -> bool:
-        """In tier B."""
-        return self._tier is Tier.DROPOUT_TOLERANT
+        return ask(plan.round_index), plan
 
     def tell(self, message: Message) -> None:
         """Tell the partners that are there."""

@@ -18,7 +18,6 @@ def sum_layout(tensors: Tensors) -> Layout:
     return Layout(names=names, lengths=lengths)
 
 
-MAGNITUDE_BITS = 8  # |log2| stays below 2^8
 _SMALLEST = 2.0**-24
 _CHUNK = 1 << 16  # values; what is hashed at once stays in the processor's cache
 

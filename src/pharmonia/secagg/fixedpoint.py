@@ -2,9 +2,14 @@
 
 A value x of a partner with weight w becomes q = round(x w / W_max * 2^s) with |q| <= floor((2^31 - 1)/n), so that n of
 them never wrap. W_max is a power of two, so w / W_max * 2^s is exact in float32 and only the product is rounded.
+
+Clipping is not linear: two sums of the same values, one of them with clips, differ by what was cut off, which is the
+clipping partner's own. Therefore a vector with any element beyond the limit is replaced by noise as a whole, and of a
+sum with such a vector only the weights and the count of clipped elements can be used.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,7 +18,7 @@ import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector, frozen_copy, frozen_view
 from pharmonia.base.errors import UpdateError
-from pharmonia.secagg.header import MAX_EXPONENT, Layout, RoundHeader, Words
+from pharmonia.secagg.header import MAX_EXPONENT, N_TRAILING, Layout, RoundHeader, Words
 
 Values = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 CHUNK = 1 << 16  # elements; 256 KiB of float32
@@ -45,6 +50,9 @@ def clip_limit(n: int) -> np.float32:
 def encode_onto(words: Words, values: Values, layout: Layout, header: RoundHeader, weight: int) -> Extent:
     """Add values in fixed point, then weight and clip count, to masked words in place.
 
+    Where any value is beyond the clip limit, uniform noise from the operating system takes the place of all masked
+    values, so that the words tell nothing of them, with or without their mask.
+
     Args:
         words: (length + 2,) of the header.
         values: (length,) float32 or float64; unchanged.
@@ -73,6 +81,8 @@ def encode_onto(words: Words, values: Values, layout: Layout, header: RoundHeade
         np.rint(product, out=product)
         np.copyto(whole, product, casting="unsafe")
         np.add(signed[start:stop], whole, out=signed[start:stop])
+    if n_clipped:
+        _fill_with_noise(words[:-N_TRAILING])
     words[-2:] += np.array([weight, min(n_clipped, max_clip_count(header))], dtype=words.dtype)
     found = np.array(extrema, dtype="<f8")
     return Extent(n_clipped=n_clipped, extrema=found.tobytes() if found.any() else b"")
@@ -84,7 +94,7 @@ def _check(values: Values, layout: Layout, header: RoundHeader, weight: int) -> 
     if layout.digest != header.layout_digest or len(layout.lengths) != len(header.exponents):
         raise UpdateError(f"the layout of {len(layout.lengths)} tensors is not the one in the header")
     if not 1 <= weight <= header.max_weight:
-        raise UpdateError(f"a weight must be 1 to {header.max_weight}, got {weight}")
+        raise UpdateError(f"a weight must be 1 to {header.max_weight}")  # ours is not for a fault to tell
 
 
 def _chunks(layout: Layout, header: RoundHeader) -> Iterator[tuple[int, int, int]]:
@@ -104,6 +114,12 @@ def _clip(chunk: Values, product: npt.NDArray[np.float32], limit: np.float32, st
     return n_beyond
 
 
+def _fill_with_noise(words: Words) -> None:
+    for start in range(0, words.size, CHUNK):
+        chunk = words[start : start + CHUNK]
+        chunk[:] = np.frombuffer(os.urandom(chunk.nbytes), dtype=words.dtype)
+
+
 def max_clip_count(header: RoundHeader) -> int:
     """The clip count at which a partner stops counting, so that the sum of counts never wraps."""
     return int((2**32 - 1) // len(header.contributors))
@@ -113,12 +129,15 @@ def max_clip_count(header: RoundHeader) -> int:
 class WeightedSum:
     """What a sum of values tells, and all that the server learns; its values are made when they are asked for.
 
+    Guarantees:
+        a_sum_with_clips_is_not_used: Its values are noise; whoever asks for them gets an error.
+
     Args:
         words: (length,) int32, the sum in fixed point: the round's own total, to which nothing is added any more.
         layout: Of the values.
         header: Of the round.
         total_weight: Sum of w.
-        n_clipped: Elements that were clipped, over all contributors (an undercount only past 2^32).
+        n_clipped: Elements beyond the clip limit, over all contributors (an undercount only past 2^32).
         contributors: Whose sum it is.
     """
 
@@ -137,6 +156,9 @@ class WeightedSum:
         """(length,) float64, sum of x w / W_max over the contributors.
 
         Exact, since a 32-bit integer times a power of two is a float64.
+
+        Raises:
+            UpdateError: Elements were clipped. So do `mean` and `peaks`.
         """
         return self._times(1.0)
 
@@ -144,7 +166,12 @@ class WeightedSum:
         """(length,) float64, the average of x weighted by w."""
         return self._times(self.header.max_weight / self.total_weight)
 
+    def _require_unclipped(self) -> None:
+        if self.n_clipped:
+            raise UpdateError(f"{self.n_clipped} elements are beyond the clip limit: this sum is noise; sum coarser")
+
     def _times(self, factor: float) -> Vector:
+        self._require_unclipped()
         values = np.empty(self.header.length, dtype=np.float64)
         for start, stop, exponent in _chunks(self.layout, self.header):
             chunk = values[start:stop]
@@ -155,6 +182,7 @@ class WeightedSum:
     @property
     def peaks(self) -> tuple[float, ...]:
         """The largest magnitude among each tensor's values."""
+        self._require_unclipped()
         peaks, start = [], 0
         for length, exponent in zip(self.layout.lengths, self.header.exponents, strict=True):
             words = self.words[start : start + length]
@@ -199,14 +227,15 @@ def error_bound(n: int, exponent: int, magnitude: Vector | float) -> Vector | np
 def next_exponents(last: WeightedSum) -> tuple[int, ...]:
     """Scale exponents for the next round from the last aggregate, which all know.
 
-    A tensor's largest value gets 6 bits of headroom below the clip limit. After clips no exponent rises and each falls
-    by at least 2; a tensor whose sum is all zero keeps its exponent.
+    A tensor's largest value gets 6 bits of headroom below the clip limit; one whose sum is all zero keeps its exponent.
+
+    Raises:
+        UpdateError: Elements were clipped: from such a sum nothing follows.
     """
     room = math.log2(float(clip_limit(len(last.contributors)))) - HEADROOM_BITS
     exponents = []
     for peak, before in zip(last.peaks, last.header.exponents, strict=True):
         found = math.floor(room - math.log2(peak)) if peak > 0 else before
-        found = min(found, before - 2) if last.n_clipped else found
         exponents.append(max(-MAX_EXPONENT, min(MAX_EXPONENT, found)))
     return tuple(exponents)
 

@@ -83,7 +83,9 @@ class PartnerSession:
 
     Guarantees:
         no_two_updates_under_one_header: A round is masked once, and only a higher one after it.
-        no_update_under_two_rosters: The same update is never masked again among other contributors.
+        no_update_under_two_rosters: The same update is never masked again among other contributors; in tier B, once we
+            have signed the survivors of its sum, among others than these.
+        a_clipped_update_is_noise: What leaves for an update with elements beyond the clip limit does not depend on it.
         too_few_contributors_are_refused: A header or set of survivors below the minimum gets nothing.
         one_answer_per_round: After one set of survivors is signed, no other is, and it is answered once.
     """
@@ -173,7 +175,7 @@ class PartnerSession:
             session=header.session,
             round_index=header.round_index,
             update_digest=print_,
-            contributors_digest=digest("contributors", *map(str.encode, header.contributors)),
+            contributors_digest=_contributors_digest(header.contributors),
         )
         if any(record.is_same_update_elsewhere(other) for other in self.records):
             raise ReplayError(f"{self.partner}: this update was masked among other contributors; draw a new step")
@@ -211,7 +213,8 @@ class PartnerSession:
             partner=self.partner, round_digest=header.digest, signature=self.identity.sign(survivors.text)
         )
         signed = Signed(header=header, own_share=phase.own_share, survivors=survivors)
-        return replace(self, phase=signed), signature
+        among = replace(self.records[-1], contributors_digest=_contributors_digest(survivors.survivors))
+        return replace(self, phase=signed, records=(*self.records[:-1], among)), signature
 
     def reveal(self, confirmed: ConfirmedSurvivors) -> tuple["PartnerSession", Reveal]:
         """Our shares of the survivors' self-masks and our round keys with lost neighbours, once.
@@ -267,6 +270,10 @@ class PartnerSession:
         if not isinstance(self.phase, kind):
             raise MessageError(f"{self.partner} is {type(self.phase).__name__}, not {kind.__name__}: out of order")
         return self.phase
+
+
+def _contributors_digest(partners: tuple[str, ...]) -> bytes:
+    return digest("contributors", *map(str.encode, partners))
 
 
 def _check_terms(directory: Directory, header: RoundHeader, partner: str) -> None:

@@ -14,7 +14,7 @@ class MaskRecord:
         session: 32 bytes.
         round_index: Of the header.
         update_digest: Tells this update from others; of extrema, not of all values; empty if all are zero.
-        contributors_digest: Of the contributors among whom it was masked.
+        contributors_digest: Of the contributors among whom it was masked; in the session, of survivors once signed.
 
     Raises:
         MessageError: A field of the wrong size.
