@@ -1,4 +1,4 @@
-"""What a coordinator learns of clips and weights, whatever it asks: how many were clipped, and the weights' sum."""
+"""What a coordinator learns from clips and of weights: how many elements were clipped, and the sum of the weights."""
 
 from collections import defaultdict
 from collections.abc import Callable
