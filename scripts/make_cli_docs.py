@@ -29,7 +29,7 @@ COMMANDS = (
     ("consortium",),
     *(("consortium", name) for name in ("init", "invite", "join", "amend", "sign", "show", "diff")),
     ("policy",),
-    *(("policy", name) for name in ("open", "grant", "revoke", "show")),
+    *(("policy", name) for name in ("open", "grant", "revoke", "sign", "show")),
     ("plan",),
     *(("plan", name) for name in ("commitment", "new", "new-tasks", "approve", "show", "check")),
     ("ledger",),

@@ -89,6 +89,7 @@ def amend(folder: Folder) -> None:
     history = propose_next(folder)
     _print_changes(history)
     _print_state(history)
+    _print_warnings(history)
     typer.echo(f"Next: every partner signs {folder / 'agreement.json'} with `pharmonia consortium sign`.")
 
 
@@ -122,18 +123,20 @@ def show(
 ) -> None:
     """Say what the last version of an agreement holds, and who has signed it; every signature is checked."""
     from pharmonia.governance.agreement import agreement_json  # noqa: PLC0415
-    from pharmonia.governance.agreement_text import agreement_text  # noqa: PLC0415
+    from pharmonia.governance.agreement_text import agreement_text, warnings  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
 
     history = read_agreement(place)
     if not as_json:
         typer.echo(agreement_text(history))
+        _print_warnings(history)
         return
     last = history.versions[-1].agreement
     document = {
         "digest": last.digest,
         "n_accepted": history.n_accepted,
         "lacking": list(history.lacking),
+        "warnings": list(warnings(history, datetime.now(UTC))),
         "agreement": agreement_json(last),
     }
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -187,3 +190,10 @@ def _print_state(history: "AgreementHistory") -> None:
         typer.echo(f"  lacks {lack}")
     if not history.lacking:
         typer.echo("  has all its signatures")
+
+
+def _print_warnings(history: "AgreementHistory") -> None:
+    from pharmonia.governance.agreement_text import warnings  # noqa: PLC0415
+
+    for warning in warnings(history, datetime.now(UTC)):
+        typer.echo(f"warning: {warning}")

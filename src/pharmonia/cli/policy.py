@@ -100,6 +100,16 @@ def revoke(
     _print(revoke_grants(file, read_agreement(agreement).current(now), open_key(key), number, now))
 
 
+@app.command("sign")
+def sign(file: PolicyFile, agreement: AgreementOption, key: KeyOption) -> None:
+    """Sign the same policy anew, with the next serial number: after your key was rotated."""
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.paperwork import sign_policy_anew  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    _print(sign_policy_anew(file, read_agreement(agreement).current(now), open_key(key), now))
+
+
 @app.command("show")
 def show(
     file: PolicyFile,

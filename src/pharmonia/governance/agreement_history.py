@@ -221,19 +221,29 @@ def check_signature(agreement: Agreement, signature: Signature, domain: Domain, 
         DocumentError: The key did not make it.
     """
     key = agreement.key(signature.key_id)
+    if signature.role not in agreement.partner(key.partner).roles:
+        raise AgreementError(f"{document}: {key.partner} signed as {signature.role}, a role that it does not have")
+    require_made_by(key, signature, domain, digest, document)
+    return key.partner
+
+
+def require_made_by(key: PartnerKey, signature: Signature, domain: Domain, digest: str, document: str) -> None:
+    """Refuses a signature that a key, whatever its state, did not make before its end.
+
+    Raises:
+        AgreementError: It had expired.
+        DocumentError: It did not make it.
+    """
     if signature.signed_at > key.valid_until:
         raise AgreementError(
             f"{document}: the key {signature.key_id} of {key.partner} expired {time_text(key.valid_until)}, before it "
             f"signed; rotate it with `pharmonia keys rotate` and amend the agreement"
         )
-    if signature.role not in agreement.partner(key.partner).roles:
-        raise AgreementError(f"{document}: {key.partner} signed as {signature.role}, a role that it does not have")
     if not signature.is_by(key.public, domain, digest):
         raise DocumentError(
             f"{document}: the signature by {signature.key_id} of {key.partner} is not over these bytes; the document "
             f"was changed after it was signed, ask {key.partner} for the one that it signed"
         )
-    return key.partner
 
 
 def sign_proposed(history: AgreementHistory, key: PrivateKey, now: datetime) -> AgreementHistory:

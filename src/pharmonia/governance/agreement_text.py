@@ -1,6 +1,7 @@
 """An agreement for people: what it says, who has signed, and what changes from version to version."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 from pharmonia.base.canonical import Json
 from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey, key_json
@@ -8,6 +9,8 @@ from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import time_text
 from pharmonia.governance.terms import PlanRules
 from pharmonia.governance.terms_codec import terms_json
+
+ENDS_SOON = timedelta(days=60)
 
 
 def agreement_text(history: AgreementHistory) -> str:
@@ -66,6 +69,58 @@ def _state(history: AgreementHistory) -> Iterator[str]:
         yield from (f"  {lack}" for lack in history.lacking)
     else:
         yield f"version {signed.agreement.version} has all its signatures"
+
+
+def warnings(history: AgreementHistory, now: datetime) -> tuple[str, ...]:
+    """What keeps the last version, or may keep later ones, from ever being accepted: a line, then one for each key."""
+    last = history.versions[-1].agreement
+    keys = ((key, _warning(last, key, now)) for key in last.keys if key.state is KeyState.ACTIVE)
+    return (*_stuck(history, now), *(f"key {key.public.key_id} of {key.partner}: {text}" for key, text in keys if text))
+
+
+def _warning(agreement: Agreement, key: PartnerKey, now: datetime) -> str:
+    """What is wrong with an active key: it ends soon or has ended, or everybody needs its owner, who has no other."""
+    until, deciding = time_text(key.valid_until), agreement.terms.deciding
+    if now > key.valid_until:
+        return f"it ended {until} and signs nothing more; revoke it as if it were lost"
+    texts = []
+    if key.valid_until - now <= ENDS_SOON:
+        texts.append(f"it ends {until}; rotate it before, with `pharmonia keys rotate`")
+    needs_all = agreement.terms.thresholds.agreement == len(deciding)
+    if needs_all and key.partner in deciding and _signing(agreement, key.partner, now) == {key.public.key_id}:
+        texts.append(
+            f"its owner has no other, and a version takes all {len(deciding)} deciding partners; if it is lost or "
+            f"ends, the agreement is never amended again; add a second key of {key.partner}, kept apart"
+        )
+    return "; ".join(texts)
+
+
+def _signing(agreement: Agreement, partner: str, now: datetime) -> set[str]:
+    return {key.public.key_id for key in agreement.active_keys(partner) if now <= key.valid_until}
+
+
+def _stuck(history: AgreementHistory, now: datetime) -> Iterator[str]:
+    """That the version in force asks for more partners than have a key that signs and is not being revoked."""
+    if not history.n_accepted:
+        return
+    force, proposed = history.versions[history.n_accepted - 1].agreement, history.proposed
+    signed = {signature.key_id for signature in proposed.signatures} if proposed else set()
+    named = proposed.agreement.keys if proposed else ()
+    unable = {key.public.key_id for key in named if key.state is KeyState.REVOKED} - signed
+    able = {
+        key.partner
+        for key in force.keys
+        if key.state is KeyState.ACTIVE and key.public.key_id not in unable
+        if now <= key.valid_until or key.public.key_id in signed
+    }
+    deciding, threshold, after = force.terms.deciding, force.terms.thresholds.agreement, force.version + 1
+    if len(able & set(deciding)) < threshold:
+        silent = ", ".join(sorted(set(deciding) - able))
+        yield (
+            f"version {force.version} asks {threshold} of {', '.join(deciding)} to sign version {after}; without a key "
+            f"left, except ended ones and those that version {after} revokes: {silent}; "
+            f"if these are lost, version {after} is never accepted: found a new agreement"
+        )
 
 
 def differences(old: Agreement, new: Agreement) -> tuple[str, ...]:

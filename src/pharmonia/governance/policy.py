@@ -6,8 +6,8 @@ from datetime import datetime
 
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import AgreementError, DocumentError, TermsError
-from pharmonia.governance.agreement import Agreement
-from pharmonia.governance.agreement_history import check_signature
+from pharmonia.governance.agreement import Agreement, KeyState, PartnerKey
+from pharmonia.governance.agreement_history import check_signature, require_made_by
 from pharmonia.governance.documents import (
     Fields,
     document_digest,
@@ -199,16 +199,55 @@ class SignedPolicy:
 
         Raises:
             DocumentError: The signature is another partner's, or not over these bytes.
-            AgreementError: By a key that may not sign, or from the future.
+            AgreementError: By a key that may not sign, or from the future; says how a policy is signed anew.
             TermsError: It asks for more than the agreement gives.
         """
-        policy, document = self.policy, f"{self.policy.name}, serial {self.policy.serial}"
+        policy, document = self.policy, self._document
         require_past([self.signature], now, document)
+        key = self._key(agreement)
+        if key.state is KeyState.RETIRED:
+            active = ", ".join(other.public.key_id for other in agreement.active_keys(key.partner)) or "none"
+            raise AgreementError(
+                f"{document}: the key {self.signature.key_id} of {key.partner}, which signed it, is retired; sign it "
+                f"anew with `pharmonia policy sign` and an active key of {key.partner}: {active}"
+            )
         signer = check_signature(agreement, self.signature, Domain.POLICY, policy.digest, document)
-        if signer != policy.partner:
-            raise DocumentError(f"{document} is signed by {signer}; only {policy.partner} may sign it")
+        self._require_own(signer)
         policy.require_fits(agreement)
         return policy
+
+    def once_signed(self, agreement: Agreement, now: datetime) -> LocalPolicy:
+        """The policy, if its owner signed it with a key that is active or retired; whether it fits is not asked.
+
+        Raises:
+            DocumentError, AgreementError: As `verified`; a retired key is none.
+        """
+        require_past([self.signature], now, self._document)
+        key = self._key(agreement)
+        self._require_own(key.partner)
+        require_made_by(key, self.signature, Domain.POLICY, self.policy.digest, self._document)
+        return self.policy
+
+    @property
+    def _document(self) -> str:
+        return f"{self.policy.name}, serial {self.policy.serial}"
+
+    def _key(self, agreement: Agreement) -> PartnerKey:
+        """The key that the signature names, unless it is revoked."""
+        key_id = self.signature.key_id
+        named = {key.public.key_id: key for key in agreement.keys}
+        key = named.get(key_id) or agreement.key(key_id)
+        if key.state is KeyState.REVOKED:
+            raise AgreementError(
+                f"{self._document}: the key {key_id} of {key.partner}, which signed it, is revoked: others may have it "
+                f"and have written this; make a policy with `pharmonia policy open` in a new file, grant and revoke in "
+                f"it what you mean to, put it in the place of this one, and start a service that runs anew"
+            )
+        return key
+
+    def _require_own(self, signer: str) -> None:
+        if signer != self.policy.partner:
+            raise DocumentError(f"{self._document} is signed by {signer}; only {self.policy.partner} may sign it")
 
 
 def sign_policy(policy: LocalPolicy, agreement: Agreement, key: PrivateKey, now: datetime) -> SignedPolicy:
@@ -223,6 +262,18 @@ def sign_policy(policy: LocalPolicy, agreement: Agreement, key: PrivateKey, now:
     signed = SignedPolicy(policy=policy, signature=sign_digest(key, Domain.POLICY, policy.digest, role, now))
     signed.verified(agreement, now)
     return signed
+
+
+def sign_anew(signed: SignedPolicy, agreement: Agreement, key: PrivateKey, now: datetime) -> SignedPolicy:
+    """The next policy of the same partner, which says the same, signed with a key that is active now.
+
+    Raises:
+        AgreementError: The old signature is by a key that is revoked or nobody's, or the new key is not active.
+        DocumentError: The old signature is not over these bytes, or a key is another partner's.
+        TermsError: The policy asks for more than the agreement gives.
+    """
+    policy = signed.once_signed(agreement, now)
+    return sign_policy(with_grants(policy, policy.grants, now), agreement, key, now)
 
 
 def newer(known: LocalPolicy, offered: LocalPolicy) -> LocalPolicy:

@@ -14,7 +14,7 @@ from pharmonia.governance.documents import time_text, whole_second
 from pharmonia.governance.identity import PrivateKey, PublicKey
 from pharmonia.governance.merkle import frontier_of
 from pharmonia.governance.plan import RunPlan, SignedPlan, approve, merge_approvals
-from pharmonia.governance.policy import Grant, LocalPolicy, open_policy, sign_policy, with_grants
+from pharmonia.governance.policy import Grant, LocalPolicy, open_policy, sign_anew, sign_policy, with_grants
 from pharmonia.governance.terms import Role
 from pharmonia.governance.verify_rules import Version
 from pharmonia.governance.verify_versions import Versions
@@ -95,6 +95,19 @@ def write_new_policy(path: Path, agreement: Agreement, key: PrivateKey, min_coho
         _require_new(path)
         write_policy(path, sign_policy(policy, agreement, key, now))
     return policy
+
+
+def sign_policy_anew(path: Path, agreement: Agreement, key: PrivateKey, now: datetime) -> LocalPolicy:
+    """The next policy in a file, which says the same, signed with a key that is active now.
+
+    Raises:
+        InputError: The file cannot be read or written.
+        AgreementError, DocumentError, TermsError: As `sign_anew`.
+    """
+    with changing(path):
+        signed = sign_anew(read_policy(path), agreement, key, now)
+        write_policy(path, signed)
+    return signed.policy
 
 
 def add_grant(path: Path, agreement: Agreement, key: PrivateKey, grant: Grant, now: datetime) -> LocalPolicy:
