@@ -153,7 +153,7 @@ def test_a_plan_that_is_not_what_was_signed_is_no_verdict_and_one_that_no_ledger
         (signed, 0, "12. [held] approvals"),
         (replace(signed, signatures=()), 0, "VERIFIED"),  # the ledger names it by its digest, with who approved it
         (replace(signed, plan=edited), 4, "is not over these bytes"),
-        (SignedPlan(plan=edited, signatures=()), 46, f"no data owner approved the plan {edited.digest} on this ledger"),
+        (SignedPlan(plan=edited, signatures=()), 46, f"the ledger never names the plan {edited.digest}"),
         (SignedPlan(plan=other, signatures=()), 4, "is under no version of the agreement given"),
     ):
         path.write_bytes(encode_plan(given))

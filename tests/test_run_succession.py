@@ -176,8 +176,8 @@ def signs_for_cygnus(own: Witness, at: datetime) -> Entry:
 @pytest.mark.parametrize(
     ("stating", "why"),
     [
-        (lambda own, at: own.state([AgreementAdopted(version=7, agreement="ee" * 32)], at), "a AgreementAdopted"),
-        (lambda own, at: own.state([PlanFiled(plan="ee" * 32)], at), "a PlanFiled"),
+        (lambda own, at: own.state([AgreementAdopted(version=7, agreement="ee" * 32)], at), "AgreementAdopted"),
+        (lambda own, at: own.state([PlanFiled(plan="ee" * 32)], at), "PlanFiled"),
         (lambda own, at: own.state([PlanApproved(plan="ee" * 32)], at), "its approval of a plan that is not"),
         (lambda own, at: own.state([PolicyChanged(policy="ee" * 32)], at + timedelta(days=7300)), "2046-.* clock"),
         (lambda own, at: own.state([PolicyChanged(policy="ee" * 32)], at - timedelta(hours=1)), "T11:00.* clock"),

@@ -88,8 +88,8 @@ class Rules:
     sessions: dict[str, _Session] = field(default_factory=dict)
     was_trained: bool = False  # an aggregate stands on the ledger
     trained: set[str] = field(default_factory=set)  # of the plans that the auditor holds, those with an aggregate
-    approved: set[str] = field(default_factory=set)  # of the same, those that a data owner approved once
     models: dict[str, set[str]] = field(default_factory=dict)  # after rounds, of plans in documents
+    filed: set[str] = field(default_factory=set)  # of the same, those that stand on the ledger
 
     def __post_init__(self) -> None:
         self.version = self.judging = self.versions[0]
@@ -163,13 +163,13 @@ class Rules:
             self.findings.add(Check.SEQUENCE, where, f"more than {MAX_STANDING} plans under one version")
         else:
             self.plans.add(event.plan)
+            self.filed |= {event.plan} & self.documents.keys()
 
     def _approve(self, event: PlanApproved, author: str, where: str) -> None:
         self._require_role(author, frozenset({Role.DATA_OWNER}), "approves a plan", where)
         self._require_filed(event.plan, "an approval of", where)
         if event.plan in self.plans:
             self.approvals.setdefault(author, set()).add(event.plan)
-            self.approved |= {event.plan} & self.documents.keys()
 
     def _revoke(self, event: Revoked, author: str) -> None:
         """A revoked approval lapses; a revoked data set makes all approvals of its owner lapse, until given again."""
@@ -309,8 +309,8 @@ class Rules:
         """Plans that the auditor holds are plans of this ledger."""
         for digest, plan in self.documents.items():
             self.findings.count(Check.PLANNED)
-            if digest not in self.approved:
-                what = f"no data owner approved the plan {digest} on this ledger; ask for the one that was run"
+            if digest not in self.filed:
+                what = f"the ledger never names the plan {digest}, so no round was held to it; ask for the one that ran"
                 self.findings.add(Check.PLANNED, f"{plan.label}, version {plan.version}", what)
 
     def _require_role(

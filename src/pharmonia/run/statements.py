@@ -25,7 +25,7 @@ def require_opening(entry: Entry, partner: str, plans: Collection[str], agreemen
     """
     for event in entry.events:
         if not isinstance(event, PlanApproved | PolicyChanged):
-            what = f"a {type(event).__name__}"
+            what = type(event).__name__
         elif isinstance(event, PlanApproved) and event.plan not in plans:
             what = "its approval of a plan that is not on the ledger"
         elif isinstance(event, PlanApproved) and partner not in agreement.terms.data_owners:
