@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from pharmonia.run.documents import write_agreement, write_policy
 from pharmonia.run.ledgerfile import verify_folder
 from pharmonia.run.permit import Papers, Permit
 from pharmonia.run.witness import open_witness
+
+ROUNDS = 3  # of the plan
 
 
 @dataclass
@@ -84,4 +86,5 @@ def house(folder: Path, plan: RunPlan | None = None, *, approved_by: tuple[str, 
     """A consortium whose plan those owners have approved."""
     agreement = founded().current(NOW)
     folder.mkdir(parents=True, exist_ok=True)
-    return House(folder=folder, signed=approved(plan or plan_under(agreement), agreement, approved_by))
+    signed = approved(plan or replace(plan_under(agreement), n_rounds=ROUNDS), agreement, approved_by)
+    return House(folder=folder, signed=signed)

@@ -38,10 +38,8 @@ from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.ledgerfile import ENTRIES, read_lines
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.witness import open_witness
-from planned_cases import House, house
+from planned_cases import ROUNDS, House, house
 from run_cases import NEVER, OFTEN, essence, local_settings, open_store, partner_datasets
-
-ROUNDS = 3
 
 
 class Watched(LocalLearner):
@@ -240,7 +238,7 @@ def test_a_plain_run_s_rounds_are_on_the_ledger_where_nobody_asks_for_sums(tmp_p
     history = without_sums()
     agreement = history.current(NOW)
     plan = plan_under(agreement)
-    plain = replace(plan, aggregation=replace(plan.aggregation, required=False))
+    plain = replace(plan, n_rounds=ROUNDS, aggregation=replace(plan.aggregation, required=False))
     place = House(folder=tmp_path, signed=approved(plain, agreement), history=history)
     with place.at_work() as charter:
         under = train(tmp_path, charter, aggregation=Aggregation.PLAIN)
