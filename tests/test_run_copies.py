@@ -110,7 +110,7 @@ class Place:
     def __post_init__(self) -> None:
         self.history = agreed(self.checkpoint)
         plan = plan_under(self.history.current(NOW))
-        self.plan = replace(plan, aggregation=replace(plan.aggregation, n_colluders=0, tier=self.tier))
+        self.plan = replace(plan, n_rounds=50, aggregation=replace(plan.aggregation, n_colluders=0, tier=self.tier))
 
     def now(self) -> datetime:
         self.at += timedelta(seconds=1)
