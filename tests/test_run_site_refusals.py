@@ -125,6 +125,7 @@ def test_a_refusal_comes_before_any_data_and_its_reason_is_on_every_ledger(
     with pytest.raises(RefusedError, match="borealis refuses"):
         aurora.run()
     plan = read_plan(aurora.folder / "borealis" / "plan.json").plan.digest  # what lies there
+    aurora.signed = read_plan(aurora.folder / COORDINATOR / "plan.json")  # what the ledger names
     for name in EVERYBODY:
         assert PlanRefused(plan=plan, code=code) in aurora.events(name)
         assert aurora.verify(name).failed == ()
