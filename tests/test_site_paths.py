@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pharmonia.base.errors import AgreementError
-from pharmonia.engines.nvflare.desk import FAULT_LOG, Desk, Question
+from pharmonia.engines.nvflare.desk import Desk, Question
+from pharmonia.engines.nvflare.faultlog import FAULT_LOG
 from pharmonia.engines.nvflare.wire import Form, Request, Task, decode_fault
 from pharmonia.governance.documents import MAX_DOCUMENT_BYTES
 from pharmonia.governance.identity import PrivateKey

@@ -45,7 +45,7 @@ from pharmonia.run.prepare_structures import StructurePipeline
 
 SCAFFOLDS = "scaffolds.csv"
 _GROUPS = ("scaffold", "cluster")
-_VERSION = 1  # raised whenever the folder would hold something else
+_VERSION = 2  # raised whenever the folder would hold something else
 
 
 def world_folder(name: QsarSet) -> Path:

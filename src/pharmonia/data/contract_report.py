@@ -135,7 +135,7 @@ def candidates_table(candidates: Sequence[Candidate]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for one in fields(Candidate):
         values = [getattr(candidate, one.name) for candidate in candidates]
-        if one.name in ("kind", "assay_type"):
+        if one.name in ("kind", "assay_type", "direction"):
             columns[one.name] = pa.array([value.value for value in values], pa.string())
         elif one.name in ("task_id", "assay_id", "method", "catalogue_id", "refusal", "not_evaluated"):
             columns[one.name] = pa.array(values, pa.string())

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector
-from pharmonia.data.assays import Assay, AssayType, Signs
+from pharmonia.data.assays import Assay, AssayType, Direction, Signs
 from pharmonia.data.recipe_profile import PrepareProfile, ThresholdRule
 from pharmonia.data.tasks import TaskKind
 from pharmonia.data.tasks_thresholds import Method, Threshold, class_labels
@@ -24,6 +24,7 @@ class Candidate:
         assay_id: Its assay.
         kind: Classification or regression.
         assay_type: The type whose quorums apply.
+        direction: Which values are active ones.
         threshold: Where values are cut; None for regression.
         method: How the threshold came about; empty for regression.
         auxiliary: Whether it helps training only.
@@ -43,6 +44,7 @@ class Candidate:
     assay_id: str
     kind: TaskKind
     assay_type: AssayType
+    direction: Direction
     threshold: float | None
     method: str
     auxiliary: bool
@@ -86,6 +88,7 @@ def classification(
         assay_id=assay.assay_id,
         kind=TaskKind.CLASSIFICATION,
         assay_type=kind,
+        direction=assay.direction,
         threshold=None if threshold.method is Method.BINARY else threshold.value,
         method=threshold.method.value,
         auxiliary=threshold.auxiliary,
@@ -119,6 +122,7 @@ def regression(assay: Assay, values: Vector, qualifiers: Signs, fold: Signs, pro
         assay_id=assay.assay_id,
         kind=TaskKind.REGRESSION,
         assay_type=kind,
+        direction=assay.direction,
         threshold=None,
         method="",
         auxiliary=rules.auxiliary,

@@ -37,7 +37,7 @@ class Contribution:
 
     def __post_init__(self) -> None:
         if not 1 <= self.weight <= MAX_WEIGHT:
-            raise UpdateError(f"a weight must be 1 to {MAX_WEIGHT}, got {self.weight}")
+            raise UpdateError(f"a weight must be 1 to {MAX_WEIGHT}")
         if self.values.ndim != 1 or self.values.dtype != np.float32:
             raise UpdateError(f"expected a vector of float32, got {self.values.dtype} of shape {self.values.shape}")
         if not np.isfinite(self.values).all():
