@@ -19,7 +19,8 @@ from pharmonia.base.errors import (
 from pharmonia.governance.events import Failed, FailureCode, PlanRefused
 from pharmonia.governance.plan import Tier
 from pharmonia.governance.terms import RefusalCode
-from pharmonia.run.chronicle import Chronicle, Chronicled
+from pharmonia.run.chronicle import Chronicle
+from pharmonia.run.chronicled import Chronicled
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.refusals import Refusal, encode_refusal
 from pharmonia.secagg.messages import encode as encode_secure

@@ -27,7 +27,8 @@ from pharmonia.governance.ledger import Entry, decode_entry
 from pharmonia.governance.plan import RunPlan, Tier
 from pharmonia.governance.verify import Delivered
 from pharmonia.governance.verify_result import VerificationResult
-from pharmonia.run.chronicle import Chronicle, Chronicled
+from pharmonia.run.chronicle import Chronicle
+from pharmonia.run.chronicled import Chronicled
 from pharmonia.run.engine import Arrived, Exchange, OnReply
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_checkpoints, read_lines, verify_folder
 from pharmonia.run.witness import Witness, open_witness

@@ -61,8 +61,9 @@ def public_interactions(
     )
 
 
+@lru_cache(maxsize=16)
 def lesson_compounds(public: str, interactions: Interactions, split: Split) -> tuple[str, ...]:
-    """SMILES of the public compounds that lessons may be about.
+    """SMILES of the public compounds that lessons may be about; remembered for splits that many cells share.
 
     Raises:
         UnknownNameError: The public data set is not there.
@@ -92,6 +93,7 @@ def public_digest(public: str) -> str:
     return digest_json(list(_smiles(public)))
 
 
+@lru_cache(maxsize=4)
 def _smiles(public: str) -> tuple[str, ...]:
     if read_manifest(public).kind is Kind.ASSAYS:
         return load_assays(public).smiles

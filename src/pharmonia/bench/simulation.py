@@ -15,7 +15,7 @@ from pharmonia.learn.contributions import federated_average
 from pharmonia.learn.learner import Learner
 from pharmonia.learn.local import LocalLearner
 from pharmonia.learn.settings import Aggregation, LocalSettings, Method
-from pharmonia.run.chronicle import Chronicled
+from pharmonia.run.chronicled import Chronicled
 from pharmonia.run.engine import Engine
 from pharmonia.run.party import Party
 from pharmonia.run.protection import InTheClear, Masked, Protection, SecureTerms

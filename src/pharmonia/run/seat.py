@@ -15,7 +15,8 @@ from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.plan import RunPlan
 from pharmonia.governance.terms import ResourceKind
-from pharmonia.run.chronicle import Chronicle, Chronicled
+from pharmonia.run.chronicle import Chronicle
+from pharmonia.run.chronicled import Chronicled
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.coordinator import BeforeRound, Coordinator, OnRound, checkpoint_file
 from pharmonia.run.delivery import (
