@@ -4,6 +4,11 @@ import os
 from collections.abc import Sequence
 
 
+def die(texts: Sequence[str]) -> list[bytes]:
+    """Ends its process, whatever the texts."""
+    os._exit(len(texts))
+
+
 def shout(texts: Sequence[str]) -> list[bytes]:
     """Each text in capitals; "poison" kills."""
     if "poison" in texts:

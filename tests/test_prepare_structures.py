@@ -1,7 +1,7 @@
 """Standard forms, their refusals, the reference structures, the cache and the pool."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from rdkit import Chem
 
 import prepare_poison
-from pharmonia.base.errors import CacheError, DiskFullError, InputError, OptionError
+from pharmonia.base.errors import CacheError, DiskFullError, EngineError, InputError, OptionError
 from pharmonia.chem.reference_structures import reference_structures
 from pharmonia.chem.standardise_qsar import RDKIT_VERSION, Standardiser
 from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal, StandardSettings
@@ -17,7 +17,7 @@ from pharmonia.data.recipe_profile import PrepareProfile
 from pharmonia.run import prepare_pool, prepare_structures
 from pharmonia.run.fetch import no_progress
 from pharmonia.run.prepare_cache import StructureCache, structure_key
-from pharmonia.run.prepare_pool import StructurePool
+from pharmonia.run.prepare_pool import StructurePool, Work
 from pharmonia.run.prepare_structures import StructurePipeline
 
 STANDARD = Standardiser(StandardSettings())
@@ -246,3 +246,39 @@ def test_a_text_that_kills_its_process_costs_itself_and_nothing_else(monkeypatch
     texts = ["a", "b", "c", "poison", "e", "f", "g"]
     expected = [b"A", b"B", b"C", b"!", b"E", b"F", b"G"]
     assert gathered(StructurePool(2, b"!"), texts) == expected
+
+
+def test_processes_that_end_on_anything_are_told_and_no_structure_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_pool, "_WORTH_A_POOL", 2)
+    pool = StructurePool(2, b"!")
+    with pytest.raises(EngineError, match="worker processes cannot start, or end on any structure"):
+        list(pool.map(prepare_poison.die, ["CCO", "CCN"]))
+    pool.close()
+
+
+class _DyingPool(StructurePool):
+    """A pool whose processes all end."""
+
+    def map(self, work: Work, texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
+        yield 0, [self._crashed for _ in texts]
+
+
+def test_a_structure_that_ended_its_process_is_tried_again_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = _Counted(tmp_path / "structures.sqlite")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_structures, "StructurePool", _DyingPool)
+        dying = pipeline(cache)
+    assert dying.standardise(["CCO"]) == [Refusal.CRASHED]
+    assert dying.featurise(["CCO"]).crashed == (0,)
+    assert cache.n_written == 0
+    assert pipeline(cache).standardise(["CCO"]) == ["CCO"]
+    assert pipeline(cache).featurise(["CCO"]).crashed == ()
+
+
+def test_a_crash_that_an_older_version_kept_is_forgotten(tmp_path: Path) -> None:
+    cache = StructureCache(tmp_path / "structures.sqlite")
+    made = pipeline(cache)
+    cache.keep([(structure_key(made._standard_stage, "CCO"), b"!" + Refusal.CRASHED.value.encode())])
+    assert made.standardise(["CCO"]) == ["CCO"]

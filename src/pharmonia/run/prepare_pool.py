@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from pharmonia.base.errors import EngineError
+
 Work = Callable[[Sequence[str]], list[bytes]]  # one payload per text; of a module, so that processes find it
 
 _CHUNK = 128  # texts that a process takes at a time
 _AHEAD = 3  # chunks per process that wait or run
 _WORTH_A_POOL = 256  # texts; fewer are done faster here
+_HARMLESS = ("C",)  # work on methane ends no process
 
 
 class StructurePool:
@@ -22,13 +25,17 @@ class StructurePool:
 
         Args:
             n_workers: Processes; with 1, the work is done in this one.
-            crashed: Payload of a text that ended its process.
+            crashed: Payload of a text that ended its process; for this time only, as memory may have been short.
         """
         self._n_workers, self._crashed = n_workers, crashed
         self._executor: ProcessPoolExecutor | None = None
 
     def map(self, work: Work, texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
-        """Where each chunk starts and its payloads, as they are done, in no order."""
+        """Where each chunk starts and its payloads, as they are done, in no order.
+
+        Raises:
+            EngineError: Processes end whatever they are given.
+        """
         chunks = [(start, texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
         if self._n_workers == 1 or len(texts) < _WORTH_A_POOL:
             yield from ((start, work(chunk)) for start, chunk in chunks)
@@ -72,9 +79,22 @@ class StructurePool:
             except BrokenProcessPool:
                 pass
         if len(chunk) == 1:
+            _require_workers(work)
             return [self._crashed]
         half = len(chunk) // 2
         return self._carefully(work, chunk[:half]) + self._carefully(work, chunk[half:])
+
+
+def _require_workers(work: Work) -> None:
+    """Refuse to blame a structure where processes end without one."""
+    with _start(1) as alone:
+        try:
+            alone.submit(work, _HARMLESS).result()
+        except BrokenProcessPool as error:
+            raise EngineError(
+                "worker processes cannot start, or end on any structure; see that there is memory for them, or run "
+                "with --workers 1; what is done is kept"
+            ) from error
 
 
 def _start(n_workers: int) -> ProcessPoolExecutor:

@@ -24,6 +24,7 @@ from pharmonia.run.prepare_pool import StructurePool, Work
 
 _BATCH = 20_000  # texts whose payloads are held at a time
 _FORM, _REFUSAL = b"=", b"!"
+_CRASHED = _REFUSAL + Refusal.CRASHED.value.encode()  # never kept: the next time it may go well
 _FORMS_VERSION, _FEATURES_VERSION = 2, 3  # raised whenever the code of a stage gives other results
 
 
@@ -49,7 +50,7 @@ class StructurePipeline:
         self, profile: PrepareProfile, cache: StructureCache | None, n_workers: int, progress: Progress
     ) -> None:
         self._profile, self._cache, self._progress = profile, cache, progress
-        self._pool = StructurePool(n_workers, _REFUSAL + Refusal.CRASHED.value.encode())
+        self._pool = StructurePool(n_workers, _CRASHED)
         forms: list[Json] = ["standard", plain(profile.standard), _FORMS_VERSION, RDKIT_VERSION]
         features: list[Json] = [
             "features",
@@ -69,7 +70,11 @@ class StructurePipeline:
         self._pool.close()
 
     def standardise(self, smiles: Sequence[str], what: str = "standardising structures") -> list[str | Refusal]:
-        """Per structure its standard form, or why it has none; each distinct one is computed once, ever."""
+        """Per structure its standard form, or why it has none; each distinct one that ends no process once, ever.
+
+        Raises:
+            EngineError: Worker processes cannot start.
+        """
         work = partial(_standardise, self._profile.standard)
         found: list[str | Refusal] = []
         for payloads in self._batches(self._standard_stage, work, smiles, what):
@@ -109,7 +114,8 @@ class StructurePipeline:
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             keys = [structure_key(stage, text) for text in batch]
-            known = self._cache.find(keys) if self._cache else {}
+            kept = self._cache.find(keys) if self._cache else {}
+            known = {key: payload for key, payload in kept.items() if payload != _CRASHED}  # old caches have some
             missing = [index for index, key in enumerate(keys) if key not in known]
             n_done += len(batch) - len(missing)
             self._progress(what, n_done, len(texts))
@@ -117,7 +123,7 @@ class StructurePipeline:
                 places = missing[first : first + len(payloads)]
                 made = [(keys[index], payload) for index, payload in zip(places, payloads, strict=True)]
                 if self._cache:
-                    self._cache.keep(made)
+                    self._cache.keep([one for one in made if one[1] != _CRASHED])
                 known.update(made)
                 n_done += len(payloads)
                 self._progress(what, n_done, len(texts))
