@@ -327,6 +327,34 @@ def test_scarce_tasks_that_gain_most_show_in_bins_and_trend() -> None:
     assert found.p_value < 1e-6
 
 
+def test_the_trend_is_over_assays_of_which_each_is_one_observation() -> None:
+    rng = np.random.default_rng(4)
+    per_assay = np.array([0.3, 0.2, 0.25, 0.1, 0.05, 0.0])
+    amount = np.array([30, 60, 50, 200, 100, 300])
+    group = np.repeat(np.arange(6), 40)
+    shift = np.tile([-0.01, 0.01], 120)
+    found = gain_by_amount(
+        per_assay[group] + shift, np.ones(240), group, amount[group] + np.tile([-1, 1], 120), rng, 100, n_bins=4
+    )
+    by_hand = stats.spearmanr(amount, per_assay)
+    assert found.trend == pytest.approx(by_hand.statistic)
+    assert found.p_value == pytest.approx(by_hand.pvalue)
+    few = group < 5
+    without = gain_by_amount(per_assay[group[few]], np.ones(200), group[few], amount[group[few]], rng, 100, n_bins=4)
+    assert math.isnan(without.p_value)
+
+
+def test_assays_that_differ_without_a_trend_seldom_show_one() -> None:
+    rng = np.random.default_rng(1)
+    n_found = 0
+    for _ in range(200):
+        group = np.repeat(np.arange(20), 6)
+        gains = rng.normal(0, 0.1, 20)[group] + rng.normal(0, 0.05, 120)
+        n_train = rng.integers(30, 500, 20)[group] + rng.integers(-5, 6, 120)
+        n_found += gain_by_amount(gains, np.ones(120), group, n_train, rng, 100, n_bins=4).p_value < 0.05
+    assert n_found / 200 < 0.1
+
+
 @given(seed=st.integers(0, 1000), n_bins=st.integers(1, 8))
 @settings(max_examples=20, deadline=None)
 def test_every_task_is_in_one_bin_and_equal_amounts_in_the_same(seed: int, n_bins: int) -> None:

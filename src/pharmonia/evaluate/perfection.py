@@ -122,8 +122,9 @@ class GainByAmount:
 
     Args:
         bins: From the scarcest tasks to the richest, of nearly equal numbers of tasks.
-        trend: Spearman's correlation of gain with the number of training labels; below zero if scarce tasks gain most.
-        p_value: Of no trend, two-sided. NaN, as the trend, with fewer than 3 tasks or where all are alike.
+        trend: Spearman's correlation, over groups, of the mean gain with the mean number of training labels; below zero
+            if scarce tasks gain most.
+        p_value: Of no trend, two-sided, by Student's t. NaN, as the trend, below 6 groups or where all are alike.
     """
 
     bins: tuple[AmountBin, ...]
@@ -142,6 +143,8 @@ def gain_by_amount(
 ) -> GainByAmount:
     """Gains by how many labels a task was trained on, at the partner that asks.
 
+    The trend is over groups, each one observation: the tasks of an assay rise and fall together, at all partners.
+
     Args:
         gains: As in `task_gains`, as are the next two.
         weights: Aggregation weights.
@@ -157,7 +160,7 @@ def gain_by_amount(
     if n_train.shape != gains.shape or n_bins < 1:
         raise MetricError(f"expected the labels of {gains.size} tasks and at least 1 bin")
     counts = np.flatnonzero(np.isfinite(gains) & (weights > 0))
-    g, n = gains[counts], n_train[counts]
+    n = n_train[counts]
     edges = np.unique(np.quantile(n, np.linspace(0, 1, n_bins + 1)[1:-1], method="lower")) if n.size else n
     place = np.searchsorted(edges, n)
     bins = []
@@ -165,8 +168,16 @@ def gain_by_amount(
         mine = counts[place == index]
         inside = task_gains(gains[mine], weights[mine], group[mine], rng, n_resamples)
         bins.append(AmountBin(fewest=int(n_train[mine].min()), most=int(n_train[mine].max()), gains=inside))
-    trend = p_value = float("nan")
-    if g.size > 2 and np.ptp(g) > 0 and np.ptp(n) > 0:
-        found = stats.spearmanr(n, g)
-        trend, p_value = float(found.statistic), float(found.pvalue)
+    trend, p_value = _trend(gains[counts], weights[counts].astype(np.float64), group[counts], n)
     return GainByAmount(bins=tuple(bins), trend=trend, p_value=p_value)
+
+
+def _trend(gains: Vector, weights: Vector, group: npt.NDArray[np.integer], n_train: Counts) -> tuple[float, float]:
+    """Spearman's correlation of groups' mean gains with their mean labels, and its p value; NaN for few or alike."""
+    _, place = np.unique(group, return_inverse=True)
+    weight = np.bincount(place, weights)
+    gain, amount = (np.bincount(place, weights * each) / weight for each in (gains, n_train))
+    if weight.size < MIN_TASKS or not np.ptp(gain) or not np.ptp(amount):
+        return float("nan"), float("nan")
+    found = stats.spearmanr(amount, gain)
+    return float(found.statistic), float(found.pvalue)

@@ -61,12 +61,13 @@ def amount_sentence(kind: KindReport) -> str:
     """Whether scarce tasks gain most."""
     amount = kind.by_amount
     if not math.isfinite(amount.trend):
-        return "Too few tasks, or all alike, to say whether scarce tasks gain most."
-    clear = amount.p_value < 0.05
-    if not clear:
-        return f"No clear trend with the amount of data: rank correlation {amount.trend:.2f}, p = {amount.p_value:.2g}."
-    who = "Scarce tasks gain most" if amount.trend < 0 else "Tasks with more labels gain most"
-    return f"{who}: rank correlation of gain and training labels {amount.trend:.2f}, p = {amount.p_value:.2g}."
+        return "Too few assays, or all alike, to say whether scarce tasks gain most."
+    figures = (
+        f"rank correlation over assays of mean gain and training labels {amount.trend:.2f}, p = {amount.p_value:.2g}."
+    )
+    if amount.p_value >= 0.05:
+        return f"No clear trend with the amount of data: {figures}"
+    return f"{'Assays with few labels' if amount.trend < 0 else 'Assays with more labels'} gain most: {figures}"
 
 
 def conformal_sentence(kind: KindReport) -> str:
@@ -97,6 +98,8 @@ def qsar_limits(report: QsarReport) -> tuple[str, ...]:
         "Partners are simulated from public data; real partners' assays differ in more than their compounds.",
         "Intervals resample assays, after the seeds of each task were averaged; a partner's name stands for another "
         "share of the data under each seed.",
+        "Where a task has no stated threshold, it is cut at a quantile of everybody's results, test fold included, "
+        "before they are shared out; so what counts as active knows of the test compounds, for all arms alike.",
         "The round is chosen, and the conformal predictors are calibrated, on the same validation fold, which flatters "
         "validity a little and all arms alike.",
         "The gain over the best alternative takes the arm that is best on these test compounds, which favours it.",
