@@ -159,19 +159,23 @@ def share_weights(candidates: Sequence[Candidate], profile: PrepareProfile) -> l
 def _class_quorum(active: Counts, inactive: Counts, kind: AssayType, profile: PrepareProfile) -> tuple[str, str]:
     rules = profile.rules[kind]
     n_active, n_inactive = int(active.sum()), int(inactive.sum())
-    refusal = ""
-    if not (n_active and n_inactive):
-        refusal = f"one class only: {n_active} actives, {n_inactive} inactives"
-    elif n_active < rules.n_active or n_inactive < rules.n_inactive:
+    refusal = _one_class(n_active, n_inactive)
+    if not refusal and (n_active < rules.n_active or n_inactive < rules.n_inactive):
         refusal = f"{n_active} actives and {n_inactive} inactives, {rules.n_active} and {rules.n_inactive} are needed"
     return refusal, _lacking(active, inactive, rules.n_fold_active, rules.n_fold_inactive)
 
 
 def _catalogue_quorum(active: Counts, inactive: Counts, profile: PrepareProfile) -> tuple[str, str]:
     quorum = profile.catalogue
-    n_labels = int(active.sum() + inactive.sum())
-    refusal = f"{n_labels} labels, {quorum.n_total} are needed" if n_labels < quorum.n_total else ""
+    n_active, n_inactive = int(active.sum()), int(inactive.sum())
+    refusal = _one_class(n_active, n_inactive)
+    if not refusal and n_active + n_inactive < quorum.n_total:
+        refusal = f"{n_active + n_inactive} labels, {quorum.n_total} are needed"
     return refusal, _lacking(active, inactive, quorum.n_fold_active, quorum.n_fold_inactive)
+
+
+def _one_class(n_active: int, n_inactive: int) -> str:
+    return "" if n_active and n_inactive else f"one class only: {n_active} actives, {n_inactive} inactives"
 
 
 def _lacking(active: Counts, inactive: Counts, n_active: int, n_inactive: int) -> str:
