@@ -42,7 +42,7 @@ def task(name: str, kind: DataKind, catalogue_id: str | None = None) -> Task:
     weight = 0.5 if name.endswith("1") else 1.0
     return Task(
         task_id=name, assay_id=name, kind=kind, assay_type=AssayType.OTHER, weight=weight, aggregation_weight=1.0,
-        censored_weight=1.0 if kind is DataKind.CLASSIFICATION else 0.3, catalogue_id=catalogue_id,
+        auxiliary=False, censored_weight=1.0 if kind is DataKind.CLASSIFICATION else 0.3, catalogue_id=catalogue_id,
     )  # fmt: skip
 
 

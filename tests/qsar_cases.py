@@ -31,7 +31,8 @@ SCAFFOLDS_PER_CLUSTER = 3
 def task(assay: int, name: str, kind: TaskKind, aggregation_weight: float) -> Task:
     return Task(
         task_id=f"{kind.value}|a{assay}|{name}", assay_id=f"a{assay}", kind=kind, assay_type=AssayType.OTHER,
-        weight=1.0, aggregation_weight=aggregation_weight, censored_weight=1.0, catalogue_id=None,
+        weight=1.0, aggregation_weight=aggregation_weight, auxiliary=aggregation_weight == 0, censored_weight=1.0,
+        catalogue_id=None,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import OptionError, UnknownNameError, UpdateError
 from pharmonia.data.partner import PartnerDataset
-from pharmonia.learn.contributions import N_TOTALS, federated_average
+from pharmonia.learn.contributions import N_TOTALS, Totals, federated_average
 from pharmonia.learn.local import LocalLearner
 from pharmonia.learn.messages import Broadcast
 from pharmonia.learn.network import initial_parameters, make_network, private_names, shared_layout
@@ -27,6 +27,7 @@ from pharmonia.learn.settings import (
     Private,
     Weighting,
 )
+from pharmonia.learn.steps import weight_of
 from pharmonia.nn.choices import Norm
 from pharmonia.run.records import TrainedModel
 from run_cases import broadcast, coordinator, initial, local_settings, partner_datasets, pooled_dataset
@@ -300,6 +301,12 @@ def test_the_private_part_kept_is_that_of_the_best_round() -> None:
 
 def replace_round(message: Broadcast, round_index: int) -> Broadcast:
     return replace(message, round_index=round_index)
+
+
+def test_a_partner_without_any_error_to_lower_weighs_as_one_whose_training_changed_nothing() -> None:
+    half = weight_of(Weighting.VALIDATION, 900, Totals(valid_error=3.0, valid_rows=3), lambda: Totals(valid_error=3.0))
+    assert weight_of(Weighting.VALIDATION, 900, Totals(valid_rows=3), lambda: Totals(valid_rows=3)) == half
+    assert half == 2**VALIDATION_WEIGHT_BITS / 2
 
 
 def test_a_partner_whose_training_helps_more_weighs_more() -> None:

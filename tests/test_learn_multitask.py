@@ -164,6 +164,32 @@ def test_the_validation_error_is_a_mean_over_tasks() -> None:
     assert totals.valid_error == pytest.approx(error, rel=1e-4)
 
 
+def test_whether_a_tasks_scores_count_does_not_change_how_rounds_are_chosen() -> None:
+    part = partners(1)[0]
+    uncounted = replace(part, tasks=tuple(replace(one, aggregation_weight=0.0) for one in part.tasks))
+    for head, importance in data_of(part).importance.items():
+        np.testing.assert_array_equal(data_of(uncounted).importance[head], importance)
+
+
+def test_auxiliary_tasks_choose_a_round_only_where_a_partner_can_validate_on_nothing_else() -> None:
+    part = partners(1)[0]
+
+    def judged(names: set[str]) -> list[float]:
+        tasks = [
+            replace(one, auxiliary=True, aggregation_weight=0.0) if one.task_id in names else one for one in part.tasks
+        ]
+        data = data_of(replace(part, tasks=tuple(tasks)))
+        columns = zip(data.places.head.tolist(), data.places.column.tolist(), strict=True)
+        return [float(data.importance[list(HeadName)[head]][column]) for head, column in columns]
+
+    everything = {one.task_id for one in part.tasks}
+    first = part.tasks[0].task_id
+    assert judged({first}) == [0.0] + [1.0] * (len(everything) - 1)
+    assert judged(everything) == [1.0] * len(everything)
+    valid = np.unique(part.labels.task[part.in_folds((1,))]).tolist()
+    assert judged({part.tasks[index].task_id for index in valid}) == [1.0] * len(everything)
+
+
 def test_heads_start_at_the_mean_of_their_own_labels_and_the_catalogues_at_everybodys() -> None:
     """A network whose weights are zero predicts the means: nobody has to remember how values were normalised."""
     parts = partners(4)
@@ -284,5 +310,7 @@ def test_data_of_another_plan_are_refused() -> None:
         data_of(part, replace(PLAIN, n_bits=32))
     with pytest.raises(UpdateError, match="no catalogue task 'logd'"):
         data_of(part, replace(PLAIN, catalogue_regression=("ppb",)))
-    with pytest.raises(PartitionError, match="at least one training and one validation"):
+    with pytest.raises(PartitionError, match="a needs at least one label in its validation folds; choose other folds"):
         partner_tasks("a", part, PLAIN, train_folds=(0, 1), valid_folds=())
+    with pytest.raises(PartitionError, match="a needs at least one label in its training folds"):
+        partner_tasks("a", part, PLAIN, train_folds=(), valid_folds=(1,))

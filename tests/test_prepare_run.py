@@ -1,5 +1,6 @@
 """Tables to a folder and back: whole, verified, the same at every partner, and never a crash."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import (
     CacheError,
     DataFileError,
@@ -300,6 +302,16 @@ def test_a_damaged_folder_is_told(tmp_path: Path, structures: Path, name: str, h
         content[-2] ^= 1
         path.write_bytes(content if how == "flipped" else content[:-9])
     with pytest.raises((CacheError, InputError)):
+        open_prepared(tmp_path / "prepared")
+
+
+def test_a_folder_of_an_older_version_is_to_be_prepared_again(tmp_path: Path, structures: Path) -> None:
+    run(tmp_path, tuner_tables(tmp_path, SMILES[:40]), structures)
+    path = tmp_path / "prepared" / "manifest.json"
+    body = {**json.loads(path.read_bytes()), "version": 1}
+    del body["sha256"]
+    path.write_text(json.dumps({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()}))
+    with pytest.raises(CacheError, match="is of version 1 of pharmonia prepared tasks, not 2; prepare them again"):
         open_prepared(tmp_path / "prepared")
 
 

@@ -171,6 +171,7 @@ def test_a_fold_without_labels_keeps_a_task_from_being_scored() -> None:
     assert reasons["classification|gap|expert|6.0"] == "fold 3 has 0 actives and 0 inactives, 10 and 10 count"
     assert reasons["regression|gap"] == "fold 3 has 0 unqualified results, 25 count"
     assert {task.aggregation_weight for task in built.tasks} == {0.0}
+    assert [task.auxiliary for task in built.tasks] == [False, True, True, False]  # what is too scarce is no auxiliary
 
 
 def test_an_assay_that_does_not_vary_in_a_fold_makes_no_task() -> None:
@@ -211,6 +212,14 @@ def test_a_panel_under_the_catalogues_quorum_is_the_partners_own() -> None:
     built = build(results(balanced(60)), (panel,), 300, catalogue=SHARED)
     assert [task.catalogue_id for task in built.tasks] == [None] * 3
     assert built.tasks[0].assay_type is AssayType.NON_CATALOG_PANEL
+
+
+def test_a_catalogue_task_of_one_class_is_told_and_not_trained() -> None:
+    panel = assay("my-herg", AssayType.CATALOG_PANEL, catalogue_id="hERG")
+    high = CatalogueTask(catalogue_id="hERG", task_id="hERG-12", threshold=12.0, auxiliary=False)
+    built = build(results(balanced(100)), (panel,), 500, catalogue=(high,))
+    assert built.candidates[0].refusal == "one class only: 0 actives, 500 inactives"
+    assert [task.kind for task in built.tasks] == [TaskKind.REGRESSION]
 
 
 def test_a_panel_that_the_catalogue_lacks_follows_the_rules_of_a_partners_own() -> None:
@@ -266,8 +275,13 @@ def test_classes_are_those_of_every_value_that_a_bound_allows(
 def task(name: str = "t") -> Task:
     return Task(
         task_id=name, assay_id="a", kind=TaskKind.REGRESSION, assay_type=AssayType.OTHER,
-        weight=1.0, aggregation_weight=1.0, censored_weight=1.0, catalogue_id=None,
+        weight=1.0, aggregation_weight=1.0, auxiliary=False, censored_weight=1.0, catalogue_id=None,
     )  # fmt: skip
+
+
+def test_an_auxiliary_task_that_counts_is_refused() -> None:
+    with pytest.raises(DataFileError, match="never count"):
+        replace(task(), auxiliary=True)
 
 
 def labels(compound: list[int], which: list[int], value: list[float] | None = None) -> Labels:

@@ -11,6 +11,7 @@ from pharmonia.base.errors import PartitionError
 from pharmonia.data.qsar import (
     TEST_FOLD,
     VALID_FOLD,
+    PartnerShare,
     QsarWorld,
     Sharing,
     TaskQuorum,
@@ -22,6 +23,11 @@ from pharmonia.data.qsar import (
     pooled_share,
     shares,
 )
+from pharmonia.data.qsar_sets import N_BITS
+from pharmonia.learn.multitask_data import partner_tasks
+from pharmonia.learn.multitask_settings import MultitaskSettings
+from pharmonia.learn.settings import Optimiser
+from pharmonia.nn.heads_names import HeadName
 from qsar_cases import N_ASSAYS, world
 
 WORLD = world()
@@ -163,6 +169,39 @@ def test_a_task_that_is_not_scored_loses_its_aggregation_weight_and_an_auxiliary
     assert weights[FIRST] == 1.0
     assert weights[VALUES] == 0.0
     assert all(weight == 0.0 for name, weight in weights.items() if name.endswith("aux"))
+
+
+PLAIN = MultitaskSettings(
+    n_bits=N_BITS, trunk=(4,), head=(), dropout=0.0, regression_weight=0.5, catalogue_classification=(),
+    catalogue_regression=(), optimiser=Optimiser.SGD, learning_rate=0.1, drop_round=1, batch_size=9, local_epochs=1,
+)  # fmt: skip
+
+
+def chosen_by(share: PartnerShare) -> dict[str, float]:
+    """How much each task counts in the error by which a round is chosen."""
+    folds = WORLD.train_folds
+    data = partner_tasks(share.name, share.prepared, PLAIN, train_folds=folds, valid_folds=(VALID_FOLD,))
+    at = zip(data.places.head.tolist(), data.places.column.tolist(), strict=True)
+    found = [float(data.importance[list(HeadName)[head]][column]) for head, column in at]
+    return {task.task_id: one for task, one in zip(share.prepared.tasks, found, strict=True)}
+
+
+@pytest.mark.parametrize("test_value", [0.0, 1.0])
+def test_labels_of_the_test_fold_never_change_how_a_round_is_chosen(test_value: float) -> None:
+    owner, quorum = owners(Sharing.SCAFFOLD, 3), TaskQuorum(train_class=2, train_values=4, test_class=2, test_values=4)
+    changed = replace(LABELS, value=np.where(IN_TEST, np.float32(test_value), LABELS.value))
+    other = replace(WORLD, prepared=replace(WORLD.prepared, labels=changed))
+    for as_it_was, now in zip(shares(WORLD, owner, 3, quorum), shares(other, owner, 3, quorum), strict=True):
+        assert len(now.left_out) > len(as_it_was.left_out)  # less counts in the report
+        assert chosen_by(now) == chosen_by(as_it_was)
+
+
+def test_partners_and_the_pooled_data_choose_their_rounds_by_the_same_tasks() -> None:
+    owner = owners(Sharing.SCAFFOLD, 3)
+    expected = {task.task_id: 0.0 if task.auxiliary else 1.0 for task in WORLD.prepared.tasks}
+    assert chosen_by(pooled_share(WORLD, owner)) == expected
+    for share in shares(WORLD, owner, 3, replace(LOOSE, test_class=10**6, test_values=10**6)):
+        assert chosen_by(share) == expected
 
 
 def test_a_partner_that_can_train_nothing_is_refused() -> None:

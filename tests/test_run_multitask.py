@@ -8,9 +8,10 @@ import pytest
 
 from multitask_cases import PLAIN, data_of, partners, stacked
 from pharmonia.base.arrays import Vector
-from pharmonia.base.errors import OptionError
+from pharmonia.base.errors import OptionError, UpdateError
 from pharmonia.bench.simulation import Simulation, simulate
 from pharmonia.learn.algorithms import Schedule
+from pharmonia.learn.contributions import Totals
 from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Aggregation, Method
@@ -86,6 +87,22 @@ def test_an_owner_of_everything_takes_part_alone(tmp_path: Path) -> None:
     model = Coordinator(plan, made.sums, open_store(tmp_path), "run", NEVER).train(lambda _: None)
     errors = [record.valid_error for record in model.rounds]
     assert min(errors[1:]) < errors[0]
+
+
+class _Blind(MultitaskLearner):
+    """Says that it validated nothing."""
+
+    def _validate(self) -> Totals:
+        return Totals()
+
+
+def test_rounds_that_nobody_validates_are_refused(tmp_path: Path) -> None:
+    method = Method.parse("fedsgd")
+    learner = _Blind(data_of(partners(1)[0]), PLAIN, method, (3, 0))
+    made = simulate([(0, "blind", learner)], Aggregation.SECURE, tmp_path / "home")
+    plan = TrainingPlan(local=PLAIN, method=method, schedule=Schedule(rounds=2, patience=9), seed=3)
+    with pytest.raises(UpdateError, match="nobody validated the model"):
+        Coordinator(plan, made.sums, open_store(tmp_path), "run", NEVER).train(lambda _: None)
 
 
 def test_the_learning_rate_drops_at_the_coordinator_too(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Method
 from pharmonia.run.records import Training
 
+_TRAINING_RULES = 2  # raised whenever rounds of equal settings come out otherwise; 1 validated by test counts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QsarJob:
@@ -65,6 +67,8 @@ class QsarJob:
     def to_json(self, data_digest: str) -> dict[str, Json]:
         """Plain values that determine this run; the runs of single owners serve every method."""
         values = self.settings.to_json(self.seed) | {"data": data_digest, "arm": self.arm, "partner": self.partner}
+        if self.arm is not QsarArm.BOOSTED:
+            values |= {"rules": _TRAINING_RULES}
         if self.arm is QsarArm.FEDERATED:
             values |= {
                 "method": str(self.settings.method),

@@ -45,7 +45,7 @@ from pharmonia.run.prepare_structures import StructurePipeline
 
 SCAFFOLDS = "scaffolds.csv"
 _GROUPS = ("scaffold", "cluster")
-_VERSION = 2  # raised whenever the folder would hold something else
+_VERSION = 3  # raised whenever the folder would hold something else
 
 
 def world_folder(name: QsarSet) -> Path:
@@ -126,10 +126,7 @@ def _tables(name: QsarSet) -> list[SourceTable]:
 
 def _all_main_tasks_count(made: Preparation) -> PreparedTasks:
     """The tasks with an aggregation weight of 1 unless they are auxiliary: quorums are for each partner to judge."""
-    auxiliary = dict(zip(*(made.candidates[column].to_pylist() for column in ("task_id", "auxiliary")), strict=True))
-    tasks = tuple(
-        replace(task, aggregation_weight=0.0 if auxiliary[task.task_id] else 1.0) for task in made.prepared.tasks
-    )
+    tasks = tuple(replace(task, aggregation_weight=0.0 if task.auxiliary else 1.0) for task in made.prepared.tasks)
     return replace(made.prepared, tasks=tasks)
 
 

@@ -18,7 +18,7 @@ from pharmonia.data.recipe import Recipe, recipe_from
 from pharmonia.data.tasks import Labels, PreparedTasks, Task, TaskKind
 
 FORMAT = "pharmonia prepared tasks"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 did not tell auxiliary tasks from those with too few labels to score
 ARRAYS = {
     "features.indptr": np.int64,
     "features.indices": np.int32,
@@ -80,6 +80,8 @@ def decode_prepared(content: bytes, where: str) -> PreparedManifest:
         body = {name: value for name, value in document.items() if name != "sha256"}
         whole = document["sha256"] == hashlib.sha256(canonical_json(body)).hexdigest()
         kind = (document["format"], document["version"])
+        if whole and kind[0] == FORMAT and kind[1] != FORMAT_VERSION:
+            raise CacheError(f"{where} is of version {kind[1]} of {FORMAT}, not {FORMAT_VERSION}; prepare them again")
         if not whole or kind != (FORMAT, FORMAT_VERSION):
             raise CacheError(f"{where} is damaged, or no manifest of {FORMAT} of version {FORMAT_VERSION}")
         return PreparedManifest(
@@ -160,6 +162,7 @@ def decode_tasks(content: bytes, where: str) -> tuple[Task, ...]:
                 assay_type=AssayType(record["assay_type"]),
                 weight=float(record["weight"]),
                 aggregation_weight=float(record["aggregation_weight"]),
+                auxiliary=bool(record["auxiliary"]),
                 censored_weight=float(record["censored_weight"]),
                 catalogue_id=record["catalogue_id"],
             )

@@ -36,7 +36,7 @@ class QsarWorld:
 
     Args:
         name: Of the data set.
-        prepared: Compounds, tasks and labels; a task's aggregation weight is 0 where it only helps training.
+        prepared: Compounds, tasks and labels; a task's aggregation weight is 0 only where it is auxiliary.
         scaffold: (n_compounds,) int32, equal for compounds of one scaffold, counted from 0.
         cluster: (n_compounds,) int32, equal for compounds of like scaffolds, counted from 0; a partner's own chemistry.
 
@@ -148,6 +148,11 @@ def label_owners(world: QsarWorld, sharing: Sharing, n_partners: int, rng: np.ra
             owner = ownership.by_group(assay, "assays", n_partners, rng)
         case Sharing.BOTH:
             n_clusters, n_assays = blocks(n_partners)
+            if n_assays > (n_there := np.unique(assay).size):
+                raise PartitionError(
+                    f"{n_partners} partners are {n_clusters} groups of scaffold clusters times {n_assays} of assays, "
+                    f"and there are {n_there} assays; choose another number, or partition by scaffold"
+                )
             of_cluster = ownership.by_group(cluster, "clusters of scaffolds", n_clusters, rng)
             owner = of_cluster * n_assays + ownership.by_group(assay, "assays", n_assays, rng)
     there = np.unique(owner)
@@ -271,8 +276,7 @@ def _judge(task: Task, counts: Rows, spread: float, quorum: TaskQuorum) -> tuple
         unscored = _lacking(test, quorum.test_values, "test fold")
         if not unscored and task.assay_type is not AssayType.ADME and spread < quorum.test_std:
             unscored = f"a standard deviation of {spread:.2g} in the test fold, {quorum.test_std:g} is needed"
-    is_auxiliary = task.aggregation_weight == 0
-    return untrained, "" if is_auxiliary else unscored
+    return untrained, "" if task.auxiliary else unscored
 
 
 def _lacking_class(active: int, inactive: int, needed: int, where: str) -> str:

@@ -33,12 +33,14 @@ class Task:
         kind: What its values are.
         assay_type: The type whose rules it follows.
         weight: Of its labels in training.
-        aggregation_weight: 1 where its scores count in a mean over tasks, else 0.
+        aggregation_weight: 1 where its scores count in a mean over tasks, else 0; may look at every fold, so nothing is
+            ever chosen by it.
+        auxiliary: Whether it helps training only: its scores never count, and no round is chosen by it.
         censored_weight: Times `weight`, of its qualified labels; 1 for classification.
         catalogue_id: The catalogue's task that it shares with other partners; None for a partner's own.
 
     Raises:
-        DataFileError: No identifier, or weights out of range.
+        DataFileError: No identifier, weights out of range, or an auxiliary task that counts.
     """
 
     task_id: str
@@ -47,6 +49,7 @@ class Task:
     assay_type: AssayType
     weight: float
     aggregation_weight: float
+    auxiliary: bool
     censored_weight: float
     catalogue_id: str | None
 
@@ -54,6 +57,8 @@ class Task:
         weights = (self.weight, self.aggregation_weight, self.censored_weight)
         if not self.task_id or not np.isfinite(weights).all() or min(weights) < 0 or self.weight == 0:
             raise DataFileError(f"task {self.task_id!r}: weights {weights} are not what they should be")
+        if self.auxiliary and self.aggregation_weight:
+            raise DataFileError(f"task {self.task_id!r} is auxiliary, and an auxiliary task's scores never count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

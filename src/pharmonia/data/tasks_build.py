@@ -168,6 +168,7 @@ def _task(candidate: Candidate) -> Task:
         assay_type=candidate.assay_type,
         weight=candidate.weight,
         aggregation_weight=0.0 if candidate.not_evaluated else 1.0,
+        auxiliary=candidate.auxiliary,
         censored_weight=candidate.censored_weight if candidate.kind is TaskKind.REGRESSION else 1.0,
         catalogue_id=candidate.catalogue_id,
     )

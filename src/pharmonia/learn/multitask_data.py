@@ -83,10 +83,10 @@ class PartnerTasks:
         places: Of its tasks.
         importance: (n_columns,) float32 by head, of each column in the validation error; 0 to leave it out.
         train: Compounds to learn from; each has a label.
-        valid: Compounds to stop and choose by.
+        valid: Compounds to stop and choose by; one at least has a label that counts.
 
     Raises:
-        PartitionError: No compound to train on, or none to validate on.
+        PartitionError: No compound to train on, or none to validate on; names the partner and the remedy.
     """
 
     name: str
@@ -96,8 +96,13 @@ class PartnerTasks:
     valid: MultitaskRows
 
     def __post_init__(self) -> None:
-        if not len(self.train) or not len(self.valid):
-            raise PartitionError(f"{self.name} needs at least one training and one validation compound with a label")
+        counts = any(self.importance[head][part.column].any() for head, part in self.valid.labels.items())
+        for there, what in ((len(self.train) > 0, "training"), (counts, "validation")):
+            if not there:
+                raise PartitionError(
+                    f"{self.name} needs at least one label in its {what} folds; choose other folds, prepare more "
+                    "results, or let the others train without it"
+                )
         frozen = {name: frozen_copy(array) for name, array in self.importance.items()}
         object.__setattr__(self, "importance", MappingProxyType(frozen))
 
@@ -112,6 +117,10 @@ def partner_tasks(
 ) -> PartnerTasks:
     """A partner's prepared data as its network reads them.
 
+    The validation error is over the tasks that are not auxiliary, each with importance 1, whether or not their scores
+    will count: that may depend on test labels, and nothing is chosen by those. A partner whose validation labels are
+    all of auxiliary tasks validates on these.
+
     Raises:
         UpdateError: Features of another width than the settings', or a catalogue task that they do not have.
         PartitionError: No label in the training or in the validation folds.
@@ -119,19 +128,26 @@ def partner_tasks(
     if prepared.features.n_columns != settings.n_bits:
         raise UpdateError(f"{name}: features have {prepared.features.n_columns} columns, the plan {settings.n_bits}")
     places = task_places(prepared, settings)
-    importance = {}
-    for head, size in places.sizes.items():
-        importance[head] = np.zeros(size, dtype=np.float32)
-        inside = np.flatnonzero(places.tasks_of(head))
-        weights = np.array([prepared.tasks[task].aggregation_weight for task in inside.tolist()], dtype=np.float32)
-        np.maximum.at(importance[head], places.column[inside], weights)
+    valid = prepared.in_folds(valid_folds)
     return PartnerTasks(
         name=name,
         places=places,
-        importance=importance,
+        importance=_importance(prepared, places, valid),
         train=rows_of(prepared, places, prepared.in_folds(train_folds)),
-        valid=rows_of(prepared, places, prepared.in_folds(valid_folds)),
+        valid=rows_of(prepared, places, valid),
     )
+
+
+def _importance(prepared: PreparedTasks, places: TaskPlaces, valid: Indices) -> dict[HeadName, npt.NDArray[np.float32]]:
+    """Of each column in the validation error; `valid` are the labels of the validation folds."""
+    counts = ~np.array([task.auxiliary for task in prepared.tasks], dtype=np.bool_)
+    if not counts[prepared.labels.task[valid]].any():
+        counts[:] = True
+    importance = {}
+    for head, size in places.sizes.items():
+        importance[head] = np.zeros(size, dtype=np.float32)
+        importance[head][places.column[places.tasks_of(head) & counts]] = 1.0
+    return importance
 
 
 def task_places(prepared: PreparedTasks, settings: MultitaskSettings) -> TaskPlaces:

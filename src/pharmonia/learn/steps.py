@@ -35,7 +35,8 @@ def weight_of(weighting: Weighting, n_rows: int, before: Totals, validate: Calla
             return 1
         case Weighting.VALIDATION:  # half of the most where training changed nothing, more where it helped
             after = validate().valid_error
-            share = before.valid_error / max(before.valid_error + after, np.finfo(np.float64).tiny)
+            both = before.valid_error + after
+            share = before.valid_error / both if both > 0 else 0.5  # nothing to improve, as where all labels are bounds
             return max(1, round((1 << VALIDATION_WEIGHT_BITS) * share))
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from pharmonia.base.arrays import Vector
+from pharmonia.base.errors import UpdateError
 from pharmonia.learn.algorithms import Selection
 from pharmonia.learn.contributions import Aggregate, Totals, unpack
 from pharmonia.learn.messages import Broadcast, Finish, StatisticsRequest, vector_digest
@@ -187,6 +188,8 @@ class Coordinator:
         record = state.unvalidated
         if record is None:
             return state
+        if not totals.valid_rows:
+            raise UpdateError("nobody validated the model, so no round can be chosen; partners need validation rows")
         error = totals.valid_error / totals.valid_rows
         selection = state.selection.after(record.round_index, error)
         is_best = selection.best_round == record.round_index
