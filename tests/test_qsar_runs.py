@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pharmonia.base.canonical import digest_json
 from pharmonia.base.errors import OptionError, UnknownNameError
 from pharmonia.bench import qsar_arms
-from pharmonia.bench.arms import StorePlace
+from pharmonia.bench.arms import RUN_ID_DIGITS, StorePlace
 from pharmonia.bench.qsar_arms import QsarJob, federated_settings, federated_shares, run_id_of, share_out
 from pharmonia.bench.qsar_clusters import scaffold_clusters
 from pharmonia.bench.qsar_hand_over import RUN_FILE
@@ -165,6 +166,20 @@ def test_runs_of_single_owners_serve_every_method() -> None:
     assert run_id_of(job(QsarArm.FEDERATED)) != run_id_of(job(QsarArm.FEDERATED, settings=other))
 
 
+def test_runs_in_rounds_have_another_name_than_those_that_were_chosen_by_test_counts() -> None:
+    old = {**SETTINGS.to_json(0), "data": share_out(SETTINGS, 0).digest, "partner": 0}
+    assert run_id_of(job(QsarArm.BOOSTED, 0)) == digest_json({**old, "arm": "boosted"})[:RUN_ID_DIGITS]
+    assert run_id_of(job(QsarArm.ALONE, 0)) != digest_json({**old, "arm": "alone"})[:RUN_ID_DIGITS]
+
+
+def test_partners_train_where_no_task_counts_in_the_report(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, quorum=replace(SETTINGS.quorum, test_class=10**6, test_values=10**6))
+    for arm, partner in ((QsarArm.FEDERATED, None), (QsarArm.ALONE, 0)):
+        training = run_job(job(arm, partner, settings), place(tmp_path), NEVER, NOW, ignore).training
+        assert training is not None
+        assert all(np.isfinite(record.valid_error) for record in training.rounds)
+
+
 def test_a_view_of_the_world_keeps_labels_and_their_order() -> None:
     shared = share_out(SETTINGS, 0)
     share = shared.partners[0]
@@ -234,7 +249,11 @@ def test_the_command_writes_every_file(
         (["kiba-sample", "--catalogue"], "--catalogue means nothing"),
         (["adme", "--partition", "target"], "scaffold, assay, both"),
         (["adme", "--partners", "5", "--partition", "both"], "choose 4, 6, 8"),
-        (["adme", "--partners", "5", "--partition", "assay"], "5 partners cannot share 4 assays"),
+        (
+            ["adme", "--partners", "5", "--partition", "assay"],
+            "cannot share 4 assays; use at most 4 partners or",
+        ),
+        (["adme", "--partners", "10", "--partition", "both"], "2 groups of scaffold clusters times 5 of assays"),
         (["adme", "--partners", "90"], "90 partners cannot share"),
         (["adme", "--partners", "40"], "no label"),
         (["adme", "--trunk", "wide"], "--trunk takes widths"),

@@ -45,7 +45,7 @@ def by_group(group: npt.NDArray[np.integer], things: str, n_partners: int, rng: 
     """
     rows = np.bincount(group)
     measured = np.flatnonzero(rows)
-    advice = f"use at most {measured.size} partners or partition iid"
+    advice = f"use at most {measured.size} partners or another partition"
     _require_enough(measured.size, things, n_partners, advice)
     owner_of_group = np.zeros(rows.size, dtype=np.int16)
     shares = np.zeros(n_partners, dtype=np.int64)
