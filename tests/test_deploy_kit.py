@@ -38,6 +38,7 @@ from pharmonia.deploy.certificates import MIN_KEY_BITS
 from pharmonia.deploy.check import check_kit, expiries, require_lasting
 from pharmonia.deploy.folder import former_partners, make_kit, read_request, request_kit
 from pharmonia.deploy.posts import Address
+from pharmonia.deploy.workspace import EngineSettings
 from pharmonia.governance.terms import Role
 from pharmonia.run.files import write_whole
 
@@ -79,7 +80,7 @@ def read(path: Path) -> dict[str, Json]:
 
 def test_a_fresh_kit_passes_every_check(root: Path) -> None:
     for name in ("dynamo-coordinator", "borealis-data-owner"):
-        check = check_kit(root / name, founded(), LATER)
+        check = check_kit(root / name, founded(), ENGINE, LATER)
         check.require()
         assert len(check.findings) >= 8
 
@@ -111,7 +112,7 @@ def test_a_partner_that_joins_changes_no_file_of_others(root: Path, tmp_path: Pa
     make_under(tmp_path, kits / "authority", with_gamma(), "gamma", Role.DATA_OWNER)
     for name in ("dynamo-coordinator", "borealis-data-owner", "cygnus-data-owner"):
         assert make_kit(kits / name, with_gamma(), None, None, ENGINE, LATER) == ()
-        check_kit(kits / name, with_gamma(), LATER).require()
+        check_kit(kits / name, with_gamma(), ENGINE, LATER).require()
     after = files_of(kits)
     added = set(after) - set(before)
     assert len(added) == 1
@@ -124,7 +125,7 @@ def test_a_partner_that_leaves_changes_one_file_at_the_server_alone(root: Path, 
     before = files_of(kits)
     assert former_partners(without_cygnus()) == ("cygnus",)
     with pytest.raises(KitError, match="lets in cygnus"):
-        check_kit(kits / "dynamo-coordinator", without_cygnus(), LATER).require()
+        check_kit(kits / "dynamo-coordinator", without_cygnus(), ENGINE, LATER).require()
     changed = make_kit(kits / "dynamo-coordinator", without_cygnus(), None, None, ENGINE, LATER)
     assert changed == ("server/disabled_clients.json",)
     assert make_kit(kits / "borealis-data-owner", without_cygnus(), None, None, ENGINE, LATER) == ()
@@ -132,14 +133,14 @@ def test_a_partner_that_leaves_changes_one_file_at_the_server_alone(root: Path, 
     after = files_of(kits)
     assert json.loads(after[path]) == {"disabled_clients": ["cygnus"]}
     assert {other for other in after if after[other] != before.get(other)} == {path}
-    check_kit(kits / "dynamo-coordinator", without_cygnus(), LATER).require()
+    check_kit(kits / "dynamo-coordinator", without_cygnus(), ENGINE, LATER).require()
     with pytest.raises(AgreementError, match="not a partner"):
         make_kit(kits / "cygnus-data-owner", without_cygnus(), None, None, ENGINE, LATER)
 
 
 def test_whom_the_operator_turned_away_stays_away(server: Path) -> None:
     write_whole(server / "server/disabled_clients.json", b'{"disabled_clients": ["borealis"]}')
-    check_kit(server, founded(), LATER).require()
+    check_kit(server, founded(), ENGINE, LATER).require()
     assert make_kit(server, without_cygnus(), None, None, ENGINE, LATER) == ("server/disabled_clients.json",)
     assert read(server / "server/disabled_clients.json") == {"disabled_clients": ["borealis", "cygnus"]}
 
@@ -240,7 +241,7 @@ def test_what_is_wrong_with_a_kit_is_said(
 ) -> None:
     spoil(site, root)
     with pytest.raises(error, match=says):
-        check_kit(site, founded(), LATER).require()
+        check_kit(site, founded(), ENGINE, LATER).require()
 
 
 def test_a_kit_of_another_agreement_or_after_its_time_is_said(site: Path) -> None:
@@ -248,17 +249,17 @@ def test_a_kit_of_another_agreement_or_after_its_time_is_said(site: Path) -> Non
     content = manifest.read_bytes()
     write_whole(manifest, content.replace(founded().versions[0].agreement.digest.encode(), b"ab" * 32))
     with pytest.raises(AgreementError, match="use the agreement that it was made under"):
-        check_kit(site, founded(), LATER).require()
+        check_kit(site, founded(), ENGINE, LATER).require()
     write_whole(manifest, content)
     with pytest.raises(CertificateEndedError, match="expired 2027-11-21"):
-        check_kit(site, founded(), NOW + timedelta(days=366)).require()
+        check_kit(site, founded(), ENGINE, NOW + timedelta(days=366)).require()
     with pytest.raises(AgreementError, match="ended"):
-        check_kit(site, founded(), END + timedelta(days=1)).require()
+        check_kit(site, founded(), ENGINE, END + timedelta(days=1)).require()
     write_whole(manifest, content.replace(b'"role": "data-owner"', b'"role": "coordinator"'))
     with pytest.raises(RefusedError, match="not coordinator"):
-        check_kit(site, founded(), LATER).require()
+        check_kit(site, founded(), ENGINE, LATER).require()
     with pytest.raises(KitError, match="deploy kit"):
-        check_kit(site.parent, founded(), LATER)
+        check_kit(site.parent, founded(), ENGINE, LATER)
 
 
 def test_status_warns_from_thirty_days_before(root: Path) -> None:
@@ -305,10 +306,24 @@ def test_a_renewed_kit_needs_nothing_of_others(root: Path, tmp_path: Path) -> No
     }
 
 
+def test_a_kit_of_another_version_is_told_apart_and_made_again_without_a_new_approval(
+    root: Path, tmp_path: Path
+) -> None:
+    site = Path(shutil.copytree(root / "borealis-data-owner", tmp_path / "kit"))
+    resources = {**mapping(ENGINE.site["resources.json"]), "class_allow_list": ["pharmonia.engines.nvflare."]}
+    before = EngineSettings(site={**ENGINE.site, "resources.json": resources}, server=ENGINE.server)
+    assert make_kit(site, founded(), None, None, before, LATER) == ("kit.json", "site/local/resources.json")
+    check_kit(site, founded(), before, LATER).require()
+    with pytest.raises(KitError, match=r"site/local/resources\.json as another version of Pharmonia made it"):
+        check_kit(site, founded(), ENGINE, LATER).require()
+    make_kit(site, founded(), None, None, ENGINE, LATER)
+    check_kit(site, founded(), ENGINE, LATER).require()
+
+
 def test_the_sites_policy_lets_in_our_classes_no_code_and_no_shell(root: Path) -> None:
     local = root / "borealis-data-owner/site/local"
     resources = read(local / "resources.json")
-    assert resources["class_allow_list"] == ["pharmonia.engines.nvflare."]
+    assert resources["class_allow_list"] == ["pharmonia.engines.nvflare.conduct_site.SiteExecutor"]
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["allow_log_streaming"] is False
     permissions = mapping(read(local / "authorization.json")["permissions"])

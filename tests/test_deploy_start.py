@@ -14,7 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped] # comes with NVFlare; its types do not
 from typer.testing import CliRunner
 
-from deploy_cases import LATER, SERVER, make_authority, make_folder, mapping
+from deploy_cases import ENGINE, LATER, SERVER, make_authority, make_folder, mapping
 from governance_cases import founded
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import PharmoniaError
@@ -194,7 +194,7 @@ def test_the_charts_secret_unpacks_into_a_kit_that_passes_every_check(
     subprocess.run([words.get(word, word) for word in texts(unpack["command"])], check=True, capture_output=True)
     if post == "server":
         shutil.copy(root / name / "server/disabled_clients.json", work / "server")  # of the volume of the workspace
-    check_kit(work, founded(), LATER).require()
+    check_kit(work, founded(), ENGINE, LATER).require()
     assert {path.name for path in work.iterdir()} <= {"kit.json", "request.json", "approval.json", post, "operator"}
 
 
@@ -225,7 +225,7 @@ def test_what_starts_a_kit_is_its_owners_to_edit(root: Path, tmp_path: Path) -> 
     kit = Path(shutil.copytree(root / "borealis-data-owner", tmp_path / "kit"))
     for path in ("site.service", "compose.yaml", "helm/values.yaml"):
         (kit / path).write_text("edited")
-    check_kit(kit, founded(), LATER).require()
+    check_kit(kit, founded(), ENGINE, LATER).require()
 
 
 def test_health_answers_on_another_port_than_the_server() -> None:

@@ -116,7 +116,7 @@ def check(folder: KitFolder, agreement: AgreementOption) -> None:
     from pharmonia.deploy.check import check_kit  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
 
-    found = check_kit(folder, read_agreement(agreement), datetime.now(UTC))
+    found = check_kit(folder, read_agreement(agreement), engine_settings(), datetime.now(UTC))
     for finding in found.findings:
         typer.echo(f"{'ok' if finding.error is None else 'NO'}  {finding.what}")
     found.require()

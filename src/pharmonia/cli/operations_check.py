@@ -63,11 +63,12 @@ def check_coordinator(folder: Path, kit: Path) -> "Preflight":
 
 
 def _kit(kit: Path, config: "SiteConfig | CoordinatorConfig") -> "Preflight":
+    from pharmonia.cli.deploy import engine_settings  # noqa: PLC0415
     from pharmonia.deploy.check import check_kit  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
     from pharmonia.run.preflight import Check, Preflight  # noqa: PLC0415
 
-    found = check_kit(kit, read_agreement(config.agreement), datetime.now(UTC))
+    found = check_kit(kit, read_agreement(config.agreement), engine_settings(), datetime.now(UTC))
     return Preflight(
         tuple(Check(where=config.partner, what=f"kit: {one.what}", error=one.error) for one in found.findings)
     )

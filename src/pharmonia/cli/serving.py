@@ -65,6 +65,7 @@ def _run(
     serve: "Callable[[Service], None]",
     figures: "Callable[[Service], tuple[Figure, ...]]",
 ) -> None:
+    from pharmonia.cli.deploy import engine_settings  # noqa: PLC0415
     from pharmonia.deploy.check import check_kit  # noqa: PLC0415
     from pharmonia.deploy.folder import read_manifest  # noqa: PLC0415
     from pharmonia.engines.nvflare.health import HealthServer  # noqa: PLC0415
@@ -73,7 +74,7 @@ def _run(
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
     from pharmonia.run.servicelog import ServiceLog  # noqa: PLC0415
 
-    check_kit(kit, read_agreement(config.agreement), datetime.now(UTC)).require()
+    check_kit(kit, read_agreement(config.agreement), engine_settings(), datetime.now(UTC)).require()
     manifest = read_manifest(kit)
     if manifest.partner != config.partner:
         raise KitError(f"{kit} is a kit of {manifest.partner}, the folder is of {config.partner}; name its own kit")

@@ -12,9 +12,10 @@ from pharmonia.deploy.authority import CERTIFICATE, read_authority, read_issued
 from pharmonia.deploy.certificates import Certificate
 from pharmonia.deploy.files import APPROVAL, MANIFEST, REQUEST, read_key_file, read_kit_file
 from pharmonia.deploy.folder import former_partners, read_approval, read_disabled, read_manifest, read_request
-from pharmonia.deploy.kit import FORMER, Manifest
+from pharmonia.deploy.kit import FORMER, Manifest, decode_manifest, render_kit
 from pharmonia.deploy.posts import Post, posts_of, require_role
 from pharmonia.deploy.requests import require_same_agreement
+from pharmonia.deploy.workspace import EngineSettings
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import time_text
 
@@ -51,8 +52,14 @@ class KitCheck:
                 raise finding.error
 
 
-def check_kit(folder: Path, history: AgreementHistory, now: datetime) -> KitCheck:
+def check_kit(folder: Path, history: AgreementHistory, engine: EngineSettings, now: datetime) -> KitCheck:
     """Whether a kit is whole, of this agreement, and good to start.
+
+    Args:
+        folder: The kit's.
+        history: The agreement.
+        engine: What the engine's adapter of this version wants in a kit.
+        now: The time.
 
     Raises:
         KitError, DocumentError: There is no kit, or one that does not say what it is.
@@ -67,6 +74,7 @@ def check_kit(folder: Path, history: AgreementHistory, now: datetime) -> KitChec
         *(_time_check(folder, post, now) for post in posts),
         ("a coordinator of the agreement approved it", lambda: _approved(folder, manifest, history, now)),
         ("every file is as it was made", lambda: _untouched(folder, manifest)),
+        ("this version of Pharmonia would make the same", lambda: _current(folder, manifest, engine)),
         ("former partners are turned away", lambda: _turned_away(folder, posts, history)),
     ]
     return KitCheck(tuple(_finding(what, check) for what, check in checks))
@@ -133,6 +141,18 @@ def _untouched(folder: Path, manifest: Manifest) -> None:
             for found in sorted((folder / post.folder / part).rglob("*")):
                 if found.relative_to(folder).as_posix() not in known:
                     raise KitError(f"{found} is no file of the kit; NVFlare would use what lies here, so remove it")
+
+
+def _current(folder: Path, manifest: Manifest, engine: EngineSettings) -> None:
+    """A kit that an earlier version made may let in what this one refuses."""
+    files = render_kit(read_approval(folder / APPROVAL), manifest.coordinator, manifest.server, (), engine)
+    expected = decode_manifest(files[MANIFEST], MANIFEST).files
+    other = sorted(path for path in {*manifest.files, *expected} if manifest.files.get(path) != expected.get(path))
+    if other:
+        raise KitError(
+            f"{folder / MANIFEST} names {', '.join(other)} as another version of Pharmonia made it; make the kit again "
+            f"with `pharmonia deploy kit`"
+        )
 
 
 def _turned_away(folder: Path, posts: tuple[Post, ...], history: AgreementHistory) -> None:

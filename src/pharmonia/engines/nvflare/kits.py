@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pharmonia.base.canonical import Json
 from pharmonia.engines.nvflare import settings
 
-OUR_CLASSES = "pharmonia.engines.nvflare."  # the dot: the package's modules, and nothing whose name only begins alike
+# What jobs may name, whole: NVFlare calls whatever it finds by such a path, imported functions and classes too, so that
+# the name of a package or of a module would open everything that stands in it.
+CONTROLLER = "pharmonia.engines.nvflare.conduct_seat.SeatController"
+EXECUTOR = "pharmonia.engines.nvflare.conduct_site.SiteExecutor"
 STORAGE = "storage"  # in the workspace; NVFlare makes the folder as its process sees it, and looks for it through ours
 MAX_FRAME_BYTES = 1 << 30
 _THEIRS = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
@@ -14,13 +17,13 @@ _OURS = "pharmonia.engines.nvflare.provision.WorkspaceStorage"
 
 
 def site_files() -> Mapping[str, Json]:
-    """Files of a data owner's `local`, by name: jobs may name our classes alone, and no log leaves."""
-    return {**_both(), "resources.json": settings.site_resources([OUR_CLASSES])}
+    """Files of a data owner's `local`, by name: jobs may name the site's one class, and no log leaves."""
+    return {**_both(), "resources.json": settings.site_resources([EXECUTOR])}
 
 
 def server_files() -> Mapping[str, Json]:
     """Files of the server's `local`, by name: as a site's, one job at a time, kept in the workspace."""
-    text = json.dumps(settings.server_resources([OUR_CLASSES], STORAGE))
+    text = json.dumps(settings.server_resources([CONTROLLER], STORAGE))
     return {**_both(), "resources.json": json.loads(text.replace(_THEIRS, _OURS))}
 
 

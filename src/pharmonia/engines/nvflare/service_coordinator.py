@@ -25,6 +25,7 @@ from pharmonia.engines.nvflare.attendance import Attendance, RollCall
 from pharmonia.engines.nvflare.controller import FAILED_FILE, LOST_FILE, REGROUP_FILE
 from pharmonia.engines.nvflare.federation_state import Phase
 from pharmonia.engines.nvflare.job import Job
+from pharmonia.engines.nvflare.kits import CONTROLLER, EXECUTOR
 from pharmonia.engines.nvflare.service import POLL_S, Service
 from pharmonia.engines.nvflare.service_operator import operating
 from pharmonia.governance.plan import RunPlan
@@ -36,8 +37,6 @@ from pharmonia.run.servicelog import Fact, Field, Happening, Level
 from pharmonia.run.site_config import CoordinatorConfig, read_coordinator
 from pharmonia.run.store import RunStore
 
-CONTROLLER = "pharmonia.engines.nvflare.conduct_seat.SeatController"
-EXECUTOR = "pharmonia.engines.nvflare.conduct_site.SiteExecutor"
 JOBS = "jobs"  # in the coordinator's folder
 _COMPLETED = "FINISHED:COMPLETED"
 _ENDED = "FINISHED"
