@@ -143,6 +143,21 @@ def test_what_is_wrong_at_a_site_is_named_before_it_starts(
         found.require()
 
 
+@pytest.mark.parametrize("name", ["data", "state"])
+def test_a_folder_that_others_can_read_is_named_before_the_site_starts(
+    aurora: Consortium, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    what, folder = "nobody else can read its data and its state", aurora.folder / "borealis" / name
+    folder.mkdir(exist_ok=True)
+
+    def refuse(one: Path) -> None:
+        if one == folder:
+            raise InputError("open to others")
+
+    monkeypatch.setattr(preflight_site, "require_closed", refuse)  # tests lie where nobody else comes
+    assert bad(at_site(aurora)) == {what: InputError}
+
+
 def test_too_little_memory_or_disk_is_named_with_what_is_needed(
     aurora: Consortium, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,10 @@ def bench_run(folder: Path, chosen: ComparisonSettings) -> TrainedModel:
     return trained_in_process(folder, learners, plan)
 
 
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
 def trained_in_process(folder: Path, learners: Sequence[tuple[int, str, Learner]], plan: TrainingPlan) -> TrainedModel:
     made = simulate(learners, Aggregation.SECURE, folder)
     store = RunStore(f"sqlite:///{folder / 'runs.sqlite'}", folder)
@@ -103,6 +107,20 @@ def test_a_run_between_sites_gives_bit_for_bit_the_model_of_one_process(
     _, model = finished
     assert essence(model) == essence(in_process)
     np.testing.assert_array_equal(model.parameters, in_process.parameters)
+
+
+def test_what_a_site_keeps_of_its_data_and_of_its_own_gradients_nobody_else_can_read(
+    finished: tuple[Consortium, TrainedModel],
+) -> None:
+    place, _ = finished
+    for owner in OWNERS:
+        home = place.folder / owner
+        kept = [*home.glob("state/*/*.safetensors"), *home.glob("state/*/*.bin"), *home.glob("data/*.npy")]
+        names = {path.name for path in kept}
+        assert {"private.safetensors", "last-mask.bin", "train.value.npy"} < names
+        assert any(name.startswith("before-round-") for name in names)
+        assert {mode(path) for path in kept} == {0o600}
+        assert {mode(home / "data"), *map(mode, home.glob("state/*"))} == {0o700}
 
 
 def test_every_copy_of_the_ledger_is_the_same_and_verifies(finished: tuple[Consortium, TrainedModel]) -> None:

@@ -116,7 +116,7 @@ def make_trial(folder: Path, settings: "ComparisonSettings", tier: "Tier", optio
     trial = Trial(folder=making, coordinator=COORDINATOR, partners=partners, options=options)
     tree: Json = {"format": FORMAT, "coordinator": COORDINATOR, "partners": list(partners), "options": options}
     try:
-        making.mkdir(parents=True, exist_ok=True)
+        making.mkdir(mode=0o700, parents=True, exist_ok=True)
         with serving(making):
             _clear(making, LOCK_FILE)
             try:

@@ -72,6 +72,7 @@ def _run(
     from pharmonia.engines.nvflare.service import Service, stopping  # noqa: PLC0415
     from pharmonia.engines.nvflare.supervisor import Endurance, Station  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
+    from pharmonia.run.files import for_us_alone  # noqa: PLC0415
     from pharmonia.run.servicelog import ServiceLog  # noqa: PLC0415
 
     check_kit(kit, read_agreement(config.agreement), engine_settings(), datetime.now(UTC)).require()
@@ -80,7 +81,7 @@ def _run(
         raise KitError(f"{kit} is a kit of {manifest.partner}, the folder is of {config.partner}; name its own kit")
     station = Station(kind=kind, partner=config.partner, folder=folder, kit=kit, port=manifest.server.port)
     log = ServiceLog(sys.stdout, config.partner, lambda: datetime.now(UTC))
-    with stopping() as stop:
+    with for_us_alone(), stopping() as stop:
         service = Service(station, Endurance(n_faults=n_faults), log, stop)
         page = (
             nullcontext() if health is None else HealthServer(health, lambda: service.health(lambda: figures(service)))

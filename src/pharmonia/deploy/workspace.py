@@ -162,6 +162,7 @@ def _start(side: str, settings: str, names: str) -> bytes:
     return f"""#!/bin/sh
 # Runs this kit's process in the foreground; SIGTERM ends it. PHARMONIA_PYTHON names the Python that has Pharmonia.
 set -eu
+umask 077
 here=$(cd "$(dirname "$0")/.." && pwd)
 exec "${{PHARMONIA_PYTHON:-python3}}" -m {module} -m "$here" -s {settings} \\
     --set secure_train=true {names} config_folder=config

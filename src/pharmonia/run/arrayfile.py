@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import StoreError
-from pharmonia.run.files import write_whole
+from pharmonia.run.files import write_private, write_whole
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -25,8 +25,20 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], meta: Json)
     Raises:
         InputError: The file cannot be written.
     """
-    metadata = {"meta": canonical_json(meta).decode(), "sha256": _digest(arrays)}
-    write_whole(path, save(dict(arrays), metadata))
+    write_whole(path, _file(arrays, meta))
+
+
+def write_private_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], meta: Json) -> None:
+    """As `write_arrays`, of mode 0600 from its first byte on.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_private(path, _file(arrays, meta))
+
+
+def _file(arrays: Mapping[str, npt.NDArray[Any]], meta: Json) -> bytes:
+    return save(dict(arrays), {"meta": canonical_json(meta).decode(), "sha256": _digest(arrays)})
 
 
 def canonical_file(name: str, array: npt.NDArray[np.float64], meta: Json) -> bytes:

@@ -2,12 +2,15 @@
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pharmonia.base.errors import DiskFullError, InputError
 
 _ALL, _OWNER = 0o666, 0o600  # less what the process masks
+_NOT_OWNER = 0o077
+_GROUP_ENTERS, _OTHERS_ENTER = 0o010, 0o001
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -46,6 +49,30 @@ def _write(path: Path, content: bytes, mode: int) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+@contextmanager
+def for_us_alone() -> Iterator[None]:
+    """While it lasts, whatever this process and those that it starts make is for their user alone."""
+    before = os.umask(_NOT_OWNER)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def require_closed(folder: Path) -> None:
+    """Refuses a folder into which another user can come; one of those above it may be what keeps him out.
+
+    Raises:
+        InputError: Group or others can; with the remedy.
+    """
+    try:
+        modes = [one.stat().st_mode for one in (folder.resolve(), *folder.resolve().parents)]
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from error
+    if any(all(mode & enters for mode in modes) for enters in (_GROUP_ENTERS, _OTHERS_ENTER)):
+        raise InputError(f"{folder} is open to others (mode {modes[0] & 0o777:o}); run `chmod 700 {folder}`")
 
 
 def make_durably(path: Path) -> None:

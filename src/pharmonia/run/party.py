@@ -19,7 +19,7 @@ from pharmonia.learn.messages import (
     encode,
     is_learning_frame,
 )
-from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.arrayfile import read_arrays, write_private_arrays
 from pharmonia.run.cohorts import place_of
 from pharmonia.run.permit import Permit
 from pharmonia.run.protection import Protection, Work
@@ -171,7 +171,7 @@ class Party:
 
     def _save(self) -> None:
         state, candidate_round = self._learner.private_state()
-        write_arrays(self._state_file(self._next[0]), state, {"candidate_round": candidate_round})
+        write_private_arrays(self._state_file(self._next[0]), state, {"candidate_round": candidate_round})
         for old in sorted(self._folder.glob(_KEPT_FILES))[:-_KEPT_STATES]:
             old.unlink()
 

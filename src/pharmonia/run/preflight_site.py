@@ -11,6 +11,7 @@ from pharmonia.governance.plan import SignedPlan
 from pharmonia.governance.plan_check import check_plan
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.documents import read_agreement, read_plan, read_policy
+from pharmonia.run.files import require_closed
 from pharmonia.run.ledgerfile import CHECKPOINTS, ENTRIES, read_checkpoints
 from pharmonia.run.ownkey import own_key
 from pharmonia.run.planned import training_plan_of
@@ -43,6 +44,7 @@ def site_preflight(folder: Path, free_memory_bytes: int, now: datetime) -> Prefl
             look(where, "the plan can be trained", lambda: _trainable(signed)),
             look(where, "plan, agreement and policy allow it", lambda: _allowed(config, signed, agreement, now)),
             look(where, "the plan's data and recipe", lambda: _data(config, signed)),
+            look(where, "nobody else can read its data and its state", lambda: _closed(config)),
             look(where, "its copy of the ledger", lambda: _ledger(config)),
             *machine_checks(where, folder, free_memory_bytes),
         )
@@ -75,6 +77,12 @@ def _data(config: SiteConfig, signed: SignedPlan) -> None:
             f"{plan.label} names other data of {config.partner} than lie in {config.data.folder}; put back the data "
             f"that were approved, or have a plan for these approved"
         )
+
+
+def _closed(config: SiteConfig) -> None:
+    for folder in (config.data.folder, config.state):
+        if folder.exists():
+            require_closed(folder)
 
 
 def _ledger(config: SiteConfig) -> None:

@@ -10,7 +10,7 @@ from pharmonia.base.errors import HeaderError, MessageError, ReplayError
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import Done, Repeat, SessionRequest, encode
 from pharmonia.run.cohorts import COHORTS_FILE, Cohorts, Place
-from pharmonia.run.files import write_whole
+from pharmonia.run.files import write_private
 from pharmonia.run.grids import Grids, require_magnitude_grid
 from pharmonia.run.tensors import magnitude_layout, magnitudes
 from pharmonia.secagg.header import Layout, RoundHeader, Tier
@@ -245,7 +245,7 @@ class Masked:
             outgoing = session.masked_update(mask, magnitudes(made.contribution, made.layout), weight=1)
         else:
             outgoing = session.masked_update(mask, made.contribution.values, made.contribution.weight)
-        write_whole(self._record_file, outgoing.record.to_bytes())  # before anything leaves
+        write_private(self._record_file, outgoing.record.to_bytes())  # before anything leaves
         self._session, self._grids = outgoing.session, grids
         return encode_secure(outgoing.message)
 

@@ -35,7 +35,7 @@ from pharmonia.learn.messages import MAGIC, Finish, Kind, decode, is_learning_fr
 from pharmonia.learn.multitask import MultitaskLearner
 from pharmonia.learn.multitask_data import partner_tasks
 from pharmonia.learn.settings import Algorithm, LocalSettings
-from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.arrayfile import read_arrays, write_private_arrays
 from pharmonia.run.codedigest import installed_code
 from pharmonia.run.confirmed import CONFIRMED_FILE, ConfirmedRounds
 from pharmonia.run.delivered import DeliveredModel
@@ -219,7 +219,7 @@ class Site:
         is_ours = offer.aggregate in self._witness.standing.aggregates.get(plan.digest, set())
         if is_ours and plan.goes_on and not path.exists():
             part = _open_party(self._home, self._permit).private_part_of(offer.best_round)
-            write_arrays(path, {"private": part}, {"best_round": offer.best_round})
+            write_private_arrays(path, {"private": part}, {"best_round": offer.best_round})
 
     def _strange_recipe(self) -> str:
         named, ours = self._home.signed.plan.recipe, self._home.card.recipe
@@ -238,7 +238,7 @@ class Site:
         finish = decode(frame) if _is(frame, Kind.FINISH) else None
         if isinstance(finish, Finish):
             meta = {"best_round": finish.best_round}
-            write_arrays(self._home.state / PRIVATE_FILE, {"private": party.best_private_part}, meta)
+            write_private_arrays(self._home.state / PRIVATE_FILE, {"private": party.best_private_part}, meta)
 
 
 @contextmanager

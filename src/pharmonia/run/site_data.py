@@ -24,7 +24,7 @@ from pharmonia.data.partner import PartnerDataset
 from pharmonia.data.tasks import PreparedTasks
 from pharmonia.governance.documents import document_digest, parse, render, require_digest, require_same
 from pharmonia.run.documents import read_document
-from pharmonia.run.files import write_whole
+from pharmonia.run.files import cannot_write, write_private, write_whole
 from pharmonia.run.keyfiles import read_commitment_key
 from pharmonia.run.prepare_files import open_prepared, read_prepared_manifest
 from pharmonia.run.site_config import DataKind, DataPlace, SiteConfig
@@ -60,7 +60,7 @@ def write_interactions(folder: Path, dataset: PartnerDataset, recipe: str) -> Da
     """Write a partner's interactions; the manifest last, so that a folder with one is whole.
 
     Args:
-        folder: Where; files of the same names are replaced.
+        folder: Where, for its owner alone if it is new; files of the same names are replaced.
         dataset: The data.
         recipe: Digest of how compounds and targets became numbers.
 
@@ -69,10 +69,14 @@ def write_interactions(folder: Path, dataset: PartnerDataset, recipe: str) -> Da
         TermsError: The recipe is no digest.
     """
     require_digest(recipe, "the recipe of a data set")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     records = []
     for name, array in _arrays_of(dataset).items():
         content = _npy(array)
-        write_whole(folder / f"{name}.npy", content)
+        write_private(folder / f"{name}.npy", content)
         records.append(_record(f"{name}.npy", content))
     write_whole(folder / MANIFEST, render({"format": FORMAT, **_body(recipe, records)}))
     return describe_data(DataPlace(kind=DataKind.INTERACTIONS, folder=folder))
