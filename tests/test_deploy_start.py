@@ -234,7 +234,7 @@ def test_health_answers_on_another_port_than_the_server() -> None:
 
 @pytest.mark.parametrize("is_ready", [True, False])
 def test_a_probe_says_by_its_exit_whether_a_page_is_fine(is_ready: bool) -> None:
-    with HealthServer(0, lambda: Health(service="borealis", is_ready=is_ready, figures=())) as server:
+    with HealthServer(0, lambda: is_ready, lambda: Health(service="borealis", figures=())) as server:
         for page, is_fine in (("/healthz", True), ("/readyz", is_ready)):
             words = [word.replace("8080", str(server.port)) for word in probe(page, SERVER)]
             ended = subprocess.run([sys.executable, *words[1:]], check=False, capture_output=True)

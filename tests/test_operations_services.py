@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -151,12 +153,12 @@ def answer(port: int, page: str) -> tuple[int, str]:
         return int(error.code), error.read().decode()
 
 
-def health(*, is_ready: bool) -> Health:
-    return Health(service="acme", is_ready=is_ready, figures=(Figure(name="rounds", help="Done.", value=3),))
+def health() -> Health:
+    return Health(service="acme", figures=(Figure(name="rounds", help="Done.", value=3),))
 
 
 def test_health_pages_say_alive_ready_and_figures() -> None:
-    with HealthServer(0, lambda: health(is_ready=True)) as server:
+    with HealthServer(0, lambda: True, health) as server:
         assert answer(server.port, "/healthz") == (200, "ok\n")
         assert answer(server.port, "/readyz") == (200, "ready\n")
         code, text = answer(server.port, "/metrics")
@@ -165,17 +167,38 @@ def test_health_pages_say_alive_ready_and_figures() -> None:
 
 
 def test_a_service_that_cannot_take_part_is_alive_and_not_ready() -> None:
-    with HealthServer(0, lambda: health(is_ready=False)) as server:
+    with HealthServer(0, lambda: False, health) as server:
         assert answer(server.port, "/healthz")[0] == 200
         assert answer(server.port, "/readyz") == (503, "not ready\n")
 
 
+def test_a_store_that_does_not_answer_keeps_no_probe_waiting() -> None:
+    answers, asked = threading.Event(), threading.Event()
+
+    def look() -> Health:
+        asked.set()
+        answers.wait(60)
+        return health()
+
+    with HealthServer(0, lambda: True, look) as server, ThreadPoolExecutor(1) as beside:
+        try:
+            metrics = beside.submit(answer, server.port, "/metrics")
+            assert asked.wait(5)
+            assert answer(server.port, "/healthz") == (200, "ok\n")
+            assert answer(server.port, "/readyz") == (200, "ready\n")
+            assert answer(server.port, "/favicon.ico")[0] == 404
+            assert not metrics.done()
+        finally:
+            answers.set()
+        assert metrics.result()[0] == 200
+
+
 def test_health_is_told_on_this_machine_alone_and_a_taken_port_is_named() -> None:
-    with HealthServer(0, lambda: health(is_ready=True)) as server:
+    with HealthServer(0, lambda: True, health) as server:
         listening = [one for one in psutil.Process().net_connections("tcp") if one.laddr.port == server.port]
         assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
         with pytest.raises(OptionError, match=f"127.0.0.1:{server.port}"):
-            HealthServer(server.port, lambda: health(is_ready=True))
+            HealthServer(server.port, lambda: True, health)
 
 
 def test_metrics_are_prometheus_text() -> None:

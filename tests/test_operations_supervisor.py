@@ -1,5 +1,6 @@
 """The coordinator's service with an operator in memory: what it submits again and what it does not; exact."""
 
+import gc
 import io
 import json
 import threading
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from governance_cases import NOW
@@ -18,7 +20,7 @@ from pharmonia.engines.nvflare.controller import FAILED_FILE
 from pharmonia.engines.nvflare.federation_state import Phase, read_state
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.service import Service
-from pharmonia.engines.nvflare.service_coordinator import Seat
+from pharmonia.engines.nvflare.service_coordinator import Seat, coordinator_figures
 from pharmonia.engines.nvflare.supervisor import Endurance, Kind, Station
 from pharmonia.nn.choices import Model
 from pharmonia.run.records import RoundRecord, TrainedModel
@@ -123,6 +125,20 @@ def test_a_run_that_failed_is_submitted_again_and_is_exact(
     np.testing.assert_array_equal(operator.model.parameters, undisturbed.parameters)
     assert [told(stream).count(one) for one in ("run.submitted", "run.failed", "run.finished")] == [3, 2, 1]
     assert (service.state.phase, service.state.n_attempts, service.state.error) == (Phase.FINISHED, 3, "")
+
+
+def test_metrics_leave_no_connection_to_the_store_open(original: Consortium, tmp_path: Path) -> None:
+    place = original.copied(tmp_path / "aurora")
+    _, service, _ = seat(place)
+    gc.collect()
+    gc.disable()
+    try:
+        before = psutil.Process().num_fds()
+        names = [{one.name for one in coordinator_figures(service)} for _ in range(5)]
+        assert psutil.Process().num_fds() == before
+    finally:
+        gc.enable()
+    assert all({"attempts", "rounds", "rounds_planned"} <= one for one in names)
 
 
 def test_a_finished_run_is_not_submitted(original: Consortium, tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def _run(
     with for_us_alone(), stopping() as stop:
         service = Service(station, Endurance(n_faults=n_faults), log, stop)
         page = (
-            nullcontext() if health is None else HealthServer(health, lambda: service.health(lambda: figures(service)))
+            nullcontext()
+            if health is None
+            else HealthServer(health, lambda: service.is_ready, lambda: service.health(lambda: figures(service)))
         )
         with page:
             serve(service)

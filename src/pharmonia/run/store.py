@@ -85,12 +85,19 @@ class RunStore:
                 arguments["timeout"] = 60
                 Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
             self._engine = sa.create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
-            try:
-                _make_tables(self._engine)
-            except SQLAlchemyError:  # PostgreSQL's "if not exists" fails where another process makes them at once
-                _make_tables(self._engine)
+            self._open()
         except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
             raise InputError(f"{self._name} cannot be opened: {_reason(error)}") from error
+
+    def _open(self) -> None:
+        try:
+            _make_tables(self._engine)
+        except SQLAlchemyError:  # PostgreSQL's "if not exists" fails where another process makes them at once
+            try:
+                _make_tables(self._engine)
+            except SQLAlchemyError:
+                self.close()
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -102,6 +109,10 @@ class RunStore:
             if _is_full(error):
                 raise DiskFullError(f"{self._name} has no room: {_reason(error)}") from error
             raise StoreError(f"{self._name} failed: {_reason(error)}; the same command goes on from there") from error
+
+    def close(self) -> None:
+        """Give back the connections that it keeps for the next question."""
+        self._engine.dispose()
 
     def folder(self, run_id: str) -> Path:
         """Where a run keeps its arrays."""

@@ -3,6 +3,9 @@
 /healthz  200 while the service lives
 /readyz   200 while it can take part in a run, 503 otherwise
 /metrics  Prometheus' text format
+
+Whoever probes the first two ends a service that does not answer in time, so that they wait for nothing: what a store or
+a disk is asked for belongs to the third.
 """
 
 import threading
@@ -23,26 +26,29 @@ class Health:
 
     Args:
         service: The partner's id.
-        is_ready: Whether it can take part in a run.
         figures: Of its metrics.
     """
 
     service: str
-    is_ready: bool
     figures: tuple[Figure, ...]
 
 
 class HealthServer:
     """Answers while its context lasts."""
 
-    def __init__(self, port: int, look: Callable[[], Health]) -> None:
-        """Port: on the loopback interface; 0 for any free one. Look: asked at every request, from another thread.
+    def __init__(self, port: int, is_ready: Callable[[], bool], look: Callable[[], Health]) -> None:
+        """Answer from threads of its own.
+
+        Args:
+            port: On the loopback interface; 0 for any free one.
+            is_ready: Whether the service can take part in a run; must answer at once.
+            look: Asked for the metrics alone.
 
         Raises:
             OptionError: The port is taken, or none.
         """
         try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), _handler(look))
+            self._server = ThreadingHTTPServer((LOOPBACK, port), _handler(is_ready, look))
         except (OSError, OverflowError) as error:
             raise OptionError(f"no health page on {LOOPBACK}:{port}: {error}; name a free port above 1023") from error
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name="health")
@@ -65,7 +71,7 @@ class HealthServer:
         self._server.server_close()
 
 
-def _handler(look: Callable[[], Health]) -> type[BaseHTTPRequestHandler]:
+def _handler(is_ready: Callable[[], bool], look: Callable[[], Health]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Answers GET of the three pages."""
 
@@ -73,15 +79,15 @@ def _handler(look: Callable[[], Health]) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             """Answer one request."""
-            health = look()
             match self.path:
                 case "/healthz":
                     self._say(200, "text/plain", b"ok\n")
-                case "/readyz" if health.is_ready:
+                case "/readyz" if is_ready():
                     self._say(200, "text/plain", b"ready\n")
                 case "/readyz":
                     self._say(503, "text/plain", b"not ready\n")
                 case "/metrics":
+                    health = look()
                     self._say(200, CONTENT_TYPE, metrics_text(health.service, health.figures))
                 case _:
                     self._say(404, "text/plain", b"there are /healthz, /readyz and /metrics\n")

@@ -115,12 +115,17 @@ class Service:
     def _say(self, level: Level, event: Happening, facts: Mapping[Field, Fact]) -> None:
         self.log.say(level, event, facts)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can take part in a run."""
+        return self._state.phase in READY
+
     def health(self, more: Callable[[], tuple[Figure, ...]]) -> Health:
         """How it is; more: figures of the side."""
         state = self._state
         figures = (
             Figure(name="up", help="Whether NVFlare's process runs.", value=float(not self.is_dead())),
-            Figure(name="ready", help="Whether it can take part in a run.", value=float(state.phase in READY)),
+            Figure(name="ready", help="Whether it can take part in a run.", value=float(self.is_ready)),
             Figure(name="restarts", help="Of NVFlare's process, after faults.", value=state.n_restarts),
             Figure(
                 name="memory_bytes",
@@ -129,7 +134,7 @@ class Service:
             ),
             *more(),
         )
-        return Health(service=state.partner, is_ready=state.phase in READY, figures=figures)
+        return Health(service=state.partner, figures=figures)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ last round. One that was refused is not: that is for the consortium, who find th
 """
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -331,7 +331,8 @@ def coordinator_figures(service: Service) -> tuple[Figure, ...]:
     try:
         config = read_coordinator(folder)
         plan = read_plan(config.plan).plan
-        rounds = RunStore(config.store_url, config.store_folder).rounds(plan.digest[:RUN_ID_DIGITS])
+        with closing(RunStore(config.store_url, config.store_folder)) as store:
+            rounds = store.rounds(plan.digest[:RUN_ID_DIGITS])
     except (InputError, errors.EvidenceError):
         return tuple(figures)
     figures += [
