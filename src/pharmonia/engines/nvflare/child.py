@@ -23,6 +23,9 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
+    from pharmonia.engines.nvflare.auditlog import turn_audit_logs_over  # noqa: PLC0415 - NVFlare, once we are bound
+
+    turn_audit_logs_over()
     service = _SERVICES[sys.argv.pop(1)]
     runpy.run_module(service, run_name="__main__", alter_sys=True)
 

@@ -5,6 +5,7 @@ disks (`run.site`, `run.coordinator`), so that here a process is simply started 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from pharmonia.engines.nvflare.settings import MEMORY
 COORDINATOR_FOLDER, SITE_FOLDER = "PHARMONIA_COORDINATOR", "PHARMONIA_SITE"
 STORAGE = "storage"  # of NVFlare's server, in its workspace: jobs, none of which it could resume
 CONSOLE = "console.txt"
+N_JOBS_KEPT = 5  # folders of jobs that have ended, the newest: logs for support
+_JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # NVFlare names jobs and their folders so
 _END_S = 5.0
 
 
@@ -106,6 +109,16 @@ class Faults:
         return float(min(endurance.first_wait_s * 2 ** (len(self._at) - 1), endurance.longest_wait_s))
 
 
+def forget_jobs(workspace: Path) -> None:
+    """Remove the folders of old jobs from a workspace of NVFlare, where no job may run; each attempt leaves one.
+
+    A folder that cannot be removed stays, and keeps nobody from starting.
+    """
+    left = [one for one in workspace.glob("*-*-*-*-*") if _JOB.fullmatch(one.name) and one.is_dir()]
+    for folder in sorted(left, key=lambda one: one.stat().st_mtime)[:-N_JOBS_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Supervised:
     """One process of NVFlare; used from the main thread, with whose end the system ends the process too."""
 
@@ -126,6 +139,7 @@ class Supervised:
         """
         station = self._station
         end_processes(processes_in(station.workspace), _END_S)
+        forget_jobs(station.workspace)
         is_server = station.kind is Kind.SERVER
         if is_server:
             shutil.rmtree(station.workspace / STORAGE, ignore_errors=True)
