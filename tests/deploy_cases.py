@@ -126,6 +126,19 @@ def without_cygnus() -> AgreementHistory:
     return amended_by(founded(), tuple(partner for partner in terms().partners if partner.id != "cygnus"))
 
 
+@cache
+def with_zenith() -> AgreementHistory:
+    """A second coordinator joins."""
+    zenith = Partner(id="zenith", name="Zenith Services", roles=(Role.COORDINATOR,), may_export=())
+    return amended_by(founded(), tuple(sorted([*terms().partners, zenith], key=lambda partner: partner.id)))
+
+
+@cache
+def zenith_left() -> AgreementHistory:
+    """And leaves."""
+    return amended_by(with_zenith(), terms().partners)
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file of a folder by its path in it."""
     return {

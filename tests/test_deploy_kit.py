@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from nvflare.fuel.sec.authz import AuthzContext, Person, parse_policy_config
 
 from deploy_cases import (
     ENGINE,
@@ -18,7 +19,9 @@ from deploy_cases import (
     make_under,
     mapping,
     with_gamma,
+    with_zenith,
     without_cygnus,
+    zenith_left,
 )
 from governance_cases import END, NOW, founded, key_of
 from pharmonia.base.canonical import Json
@@ -41,6 +44,8 @@ from pharmonia.deploy.posts import Address
 from pharmonia.deploy.workspace import EngineSettings
 from pharmonia.governance.terms import Role
 from pharmonia.run.files import write_whole
+
+AUTHORIZATION = "server/local/authorization.json"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,6 +141,29 @@ def test_a_partner_that_leaves_changes_one_file_at_the_server_alone(root: Path, 
     check_kit(kits / "dynamo-coordinator", without_cygnus(), ENGINE, LATER).require()
     with pytest.raises(AgreementError, match="not a partner"):
         make_kit(kits / "cygnus-data-owner", without_cygnus(), None, None, ENGINE, LATER)
+
+
+def right(server: Path, operator: str, name: str) -> bool:
+    """Whether the server's policy, read by NVFlare, gives an operator a right."""
+    policy, error = parse_policy_config(read(server / "server/local/authorization.json"), {})
+    assert not error
+    user = Person(f"operator@{operator}.pharmonia", operator, "lead")
+    allowed, _ = policy.evaluate("dynamo", AuthzContext(right=name, user=user, submitter=Person("", "", "")))
+    return bool(allowed)
+
+
+def test_the_operator_of_a_coordinator_that_left_keeps_its_certificate_and_no_right(server: Path) -> None:
+    rights = ("submit_job", "view", "operate", "show_errors", "configure_job_log")
+    assert make_kit(server, with_zenith(), None, None, ENGINE, LATER) == ("kit.json", AUTHORIZATION)
+    check_kit(server, with_zenith(), ENGINE, LATER).require()
+    assert all(right(server, one, name) for one in ("dynamo", "zenith") for name in rights)
+    assert not right(server, "zenith", "byoc")
+    with pytest.raises(KitError, match=f"has {AUTHORIZATION} as another version of Pharmonia or of the agreement"):
+        check_kit(server, zenith_left(), ENGINE, LATER).require()
+    assert make_kit(server, zenith_left(), None, None, ENGINE, LATER) == ("kit.json", AUTHORIZATION)
+    check_kit(server, zenith_left(), ENGINE, LATER).require()
+    assert not any(right(server, "zenith", name) for name in (*rights, "manage_job", "download_job"))
+    assert all(right(server, "dynamo", name) for name in rights)
 
 
 def test_whom_the_operator_turned_away_stays_away(server: Path) -> None:
@@ -264,7 +292,7 @@ def test_a_kit_of_another_agreement_or_after_its_time_is_said(site: Path) -> Non
 
 def test_status_warns_from_thirty_days_before(root: Path) -> None:
     folders = (root / "authority", root / "dynamo-coordinator", root / "borealis-data-owner")
-    found = expiries(folders)
+    found = expiries(folders, None)
     assert [one.name for one in found if one.place == folders[2]] == ["borealis, of borealis", "authority of aurora"]
     assert {one.name for one in found} == {
         "authority of aurora",
@@ -278,16 +306,26 @@ def test_status_warns_from_thirty_days_before(root: Path) -> None:
         with pytest.raises(CertificateEndedError, match="borealis, of borealis on 2027-11-21"):
             require_lasting(found, NOW + timedelta(days=days))
     with pytest.raises(KitError):
-        expiries((root,))
+        expiries((root,), None)
 
 
 def test_status_of_an_authority_tells_of_renewed_certificates_only(root: Path, tmp_path: Path) -> None:
     authority = Path(shutil.copytree(root / "authority", tmp_path / "authority"))
     request_kit(tmp_path / "new", founded(), "borealis", Role.DATA_OWNER, (), key_of("borealis"), LATER)
     approve(authority, read_request(tmp_path / "new/request.json"), founded(), key_of("dynamo"), LATER)
-    ends = {one.name: one.ends for one in expiries((authority,))}
+    ends = {one.name: one.ends for one in expiries((authority,), None)}
     assert ends["borealis, of borealis"] == LATER + timedelta(days=365)
     assert len(ends) == 5
+
+
+def test_status_of_an_authority_is_silent_on_who_has_left_if_it_knows_the_agreement(root: Path) -> None:
+    names = {one.name for one in expiries((root / "authority",), without_cygnus().accepted()[-1])}
+    assert names == {
+        "authority of aurora",
+        "borealis, of borealis",
+        "operator@dynamo.pharmonia, of dynamo, lead",
+        "server.dynamo, of dynamo",
+    }
 
 
 def test_a_renewed_kit_needs_nothing_of_others(root: Path, tmp_path: Path) -> None:
@@ -314,7 +352,7 @@ def test_a_kit_of_another_version_is_told_apart_and_made_again_without_a_new_app
     before = EngineSettings(site={**ENGINE.site, "resources.json": resources}, server=ENGINE.server)
     assert make_kit(site, founded(), None, None, before, LATER) == ("kit.json", "site/local/resources.json")
     check_kit(site, founded(), before, LATER).require()
-    with pytest.raises(KitError, match=r"site/local/resources\.json as another version of Pharmonia made it"):
+    with pytest.raises(KitError, match=r"site/local/resources\.json as another version of Pharmonia"):
         check_kit(site, founded(), ENGINE, LATER).require()
     make_kit(site, founded(), None, None, ENGINE, LATER)
     check_kit(site, founded(), ENGINE, LATER).require()

@@ -125,12 +125,22 @@ def check(folder: KitFolder, agreement: AgreementOption) -> None:
 @app.command("status")
 def status(
     folders: Annotated[list[Path], typer.Argument(help="Kits, and the authority's folder if you have it.")],
+    agreement: Annotated[
+        Path | None,
+        typer.Option(
+            "--agreement",
+            help="The consortium's folder or its agreement.json: the authority's certificates of partners that have "
+            "left are not told of then.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say when every certificate ends; an error if one does within thirty days."""
     from pharmonia.deploy.check import expiries, require_lasting  # noqa: PLC0415
+    from pharmonia.run.documents import read_agreement  # noqa: PLC0415
 
-    found, now = expiries(tuple(folders)), datetime.now(UTC)
+    accepted = () if agreement is None else read_agreement(agreement).accepted()
+    found, now = expiries(tuple(folders), accepted[-1] if accepted else None), datetime.now(UTC)
     if as_json:
         typer.echo(json.dumps([_expiry_json(one, now) for one in found], indent=2))
     else:

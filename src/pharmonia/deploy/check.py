@@ -7,15 +7,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pharmonia.base.errors import CertificateEndedError, CertificateError, KitError, PharmoniaError
-from pharmonia.deploy.approvals import judge_approval, require_answers, require_certificate, require_valid
+from pharmonia.deploy.approvals import KitApproval, judge_approval, require_answers, require_certificate, require_valid
 from pharmonia.deploy.authority import CERTIFICATE, read_authority, read_issued
 from pharmonia.deploy.certificates import Certificate
 from pharmonia.deploy.files import APPROVAL, MANIFEST, REQUEST, read_key_file, read_kit_file
-from pharmonia.deploy.folder import former_partners, read_approval, read_disabled, read_manifest, read_request
+from pharmonia.deploy.folder import (
+    coordinators,
+    former_partners,
+    read_approval,
+    read_disabled,
+    read_manifest,
+    read_request,
+)
 from pharmonia.deploy.kit import FORMER, Manifest, decode_manifest, render_kit
 from pharmonia.deploy.posts import Post, posts_of, require_role
 from pharmonia.deploy.requests import require_same_agreement
 from pharmonia.deploy.workspace import EngineSettings
+from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import time_text
 
@@ -74,7 +82,10 @@ def check_kit(folder: Path, history: AgreementHistory, engine: EngineSettings, n
         *(_time_check(folder, post, now) for post in posts),
         ("a coordinator of the agreement approved it", lambda: _approved(folder, manifest, history, now)),
         ("every file is as it was made", lambda: _untouched(folder, manifest)),
-        ("this version of Pharmonia would make the same", lambda: _current(folder, manifest, engine)),
+        (
+            "this version and this agreement would make the same",
+            lambda: _current(folder, manifest, history, engine, now),
+        ),
         ("former partners are turned away", lambda: _turned_away(folder, posts, history)),
     ]
     return KitCheck(tuple(_finding(what, check) for what, check in checks))
@@ -143,15 +154,18 @@ def _untouched(folder: Path, manifest: Manifest) -> None:
                     raise KitError(f"{found} is no file of the kit; NVFlare would use what lies here, so remove it")
 
 
-def _current(folder: Path, manifest: Manifest, engine: EngineSettings) -> None:
-    """A kit that an earlier version made may let in what this one refuses."""
-    files = render_kit(read_approval(folder / APPROVAL), manifest.coordinator, manifest.server, (), engine)
+def _current(
+    folder: Path, manifest: Manifest, history: AgreementHistory, engine: EngineSettings, now: datetime
+) -> None:
+    """A kit that an earlier version made, or under an earlier agreement, may obey whom it should not."""
+    signed, operating = read_approval(folder / APPROVAL), coordinators(history.current(now))
+    files = render_kit(signed, manifest.coordinator, operating, manifest.server, (), engine)
     expected = decode_manifest(files[MANIFEST], MANIFEST).files
     other = sorted(path for path in {*manifest.files, *expected} if manifest.files.get(path) != expected.get(path))
     if other:
         raise KitError(
-            f"{folder / MANIFEST} names {', '.join(other)} as another version of Pharmonia made it; make the kit again "
-            f"with `pharmonia deploy kit`"
+            f"{folder} has {', '.join(other)} as another version of Pharmonia or of the agreement would; make the kit "
+            f"again with `pharmonia deploy kit`"
         )
 
 
@@ -200,23 +214,29 @@ class Expiry:
         return self.ends - now <= WARN_BEFORE
 
 
-def expiries(folders: tuple[Path, ...]) -> tuple[Expiry, ...]:
+def expiries(folders: tuple[Path, ...], agreement: Agreement | None) -> tuple[Expiry, ...]:
     """Every certificate of kits and authorities, the first to end first.
 
     An authority's folder tells of the last certificate of each partner.
+
+    Args:
+        folders: Kits and authorities.
+        agreement: Its partners alone are told of by an authority, in the roles that they have; None for everybody who
+            ever asked.
 
     Raises:
         KitError: A folder is neither a kit nor an authority.
         DocumentError, CertificateError: Something there was changed.
     """
-    found = [expiry for folder in folders for expiry in _expiries(folder)]
+    found = [expiry for folder in folders for expiry in _expiries(folder, agreement)]
     return tuple(sorted(found, key=lambda one: (one.ends, str(one.place), one.name)))
 
 
-def _expiries(folder: Path) -> list[Expiry]:
+def _expiries(folder: Path, agreement: Agreement | None) -> list[Expiry]:
     if (folder / CERTIFICATE).is_file():
         authority = read_authority(folder)
-        issued = [one for signed in read_issued(folder) for one in signed.approval.certificates]
+        approvals = [signed.approval for signed in read_issued(folder)]
+        issued = [one for given in approvals if _still_has(given, agreement) for one in given.certificates]
         named = [(f"authority of {authority.subject.name}", authority), *((str(one.subject), one) for one in issued)]
     else:
         posts = posts_of(read_manifest(folder).role)
@@ -224,6 +244,14 @@ def _expiries(folder: Path) -> list[Expiry]:
         own = [_certificate(folder, post) for post in posts]
         named = [(f"authority of {root.subject.name}", root), *((str(one.subject), one) for one in own)]
     return [Expiry(place=folder, name=name, ends=certificate.ends) for name, certificate in named]
+
+
+def _still_has(approval: KitApproval, agreement: Agreement | None) -> bool:
+    """Whether the partner of an approval has the role for which it was given."""
+    if agreement is None:
+        return True
+    partner = agreement.terms.partner(approval.partner)
+    return partner is not None and approval.role in partner.roles
 
 
 def require_lasting(found: tuple[Expiry, ...], now: datetime) -> None:

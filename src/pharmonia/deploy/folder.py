@@ -26,6 +26,7 @@ from pharmonia.deploy.kit import FORMER, Manifest, decode_manifest, keys_of, ren
 from pharmonia.deploy.posts import Address, posts_of, require_role
 from pharmonia.deploy.requests import SignedKitRequest, decode_request, encode_request, require_signer, sign_request
 from pharmonia.deploy.workspace import EngineSettings
+from pharmonia.governance.agreement import Agreement
 from pharmonia.governance.agreement_history import AgreementHistory
 from pharmonia.governance.documents import render
 from pharmonia.governance.identity import PrivateKey
@@ -134,7 +135,7 @@ def make_kit(
     require_answers(signed.approval, read_request(folder / REQUEST).request)
     require_keys(folder, signed)
     former = former_partners(history)
-    files = dict(render_kit(signed, coordinator, address, former, engine))
+    files = dict(render_kit(signed, coordinator, coordinators(history.current(now)), address, former, engine))
     if FORMER in files:
         files[FORMER] = render({"disabled_clients": sorted({*former, *read_disabled(folder)})})
     return tuple(sorted(path for path, content in files.items() if write_changed(folder / path, content)))
@@ -156,6 +157,11 @@ def require_keys(folder: Path, signed: SignedKitApproval) -> None:
     for path, certificate in zip(keys_of(signed.approval), signed.approval.certificates, strict=True):
         if not certificate.is_for_key(read_key_file(folder / path)):
             raise KitError(f"{folder / path} is not the key of the certificate for {certificate.subject}; restore it")
+
+
+def coordinators(agreement: Agreement) -> tuple[str, ...]:
+    """Ids of an agreement's coordinators, sorted."""
+    return tuple(partner.id for partner in agreement.terms.partners if Role.COORDINATOR in partner.roles)
 
 
 def former_partners(history: AgreementHistory) -> tuple[str, ...]:

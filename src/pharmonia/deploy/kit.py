@@ -46,13 +46,19 @@ class Manifest:
 
 
 def render_kit(
-    signed: SignedKitApproval, coordinator: str, server: Address, former: tuple[str, ...], engine: EngineSettings
+    signed: SignedKitApproval,
+    coordinator: str,
+    operating: tuple[str, ...],
+    server: Address,
+    former: tuple[str, ...],
+    engine: EngineSettings,
 ) -> Mapping[str, bytes]:
     """The kit's files by path.
 
     Args:
         signed: The approval, judged already.
         coordinator: Whose server it is.
+        operating: The coordinators, whose operators that server obeys.
         server: Where that listens, as seen from this kit's machine.
         former: Partners that were data owners and are not any more; their certificates no longer count.
         engine: Of the engine's adapter.
@@ -68,7 +74,7 @@ def render_kit(
                 f"the server's certificate is for {', '.join(certificate.hosts)}, not for {server.host}; name one of "
                 f"these, or request a kit with --host {server.host}"
             )
-        made = workspace_files(post, approval.consortium, approval.partner, coordinator, server, engine)
+        made = workspace_files(post, approval.consortium, approval.partner, coordinator, operating, server, engine)
         made[f"startup/{post.certificate_file}"] = certificate.pem.encode()
         made["startup/rootCA.pem"] = approval.authority.pem.encode()
         files.update({f"{post.folder}/{path}": content for path, content in made.items()})

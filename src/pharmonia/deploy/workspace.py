@@ -26,7 +26,13 @@ class EngineSettings:
 
 
 def workspace_files(
-    post: Post, consortium: str, partner: str, coordinator: str, server: Address, engine: EngineSettings
+    post: Post,
+    consortium: str,
+    partner: str,
+    coordinator: str,
+    operating: tuple[str, ...],
+    server: Address,
+    engine: EngineSettings,
 ) -> dict[str, bytes]:
     """The files of a post by path in its workspace, without keys and certificates.
 
@@ -35,6 +41,7 @@ def workspace_files(
         consortium: Its id; NVFlare's project.
         partner: Whose machine it is.
         coordinator: Who runs the server; its certificate must say so.
+        operating: Coordinators, whose operators the server obeys; others' have a certificate still, and no rights.
         server: Where it listens.
         engine: Of the engine's adapter.
     """
@@ -46,16 +53,19 @@ def workspace_files(
             "transfer/about.txt": b"Files that the operator sends and fetches with NVFlare's console lie here.\n",
         }
     if post == SERVER:
+        named: Json = [f"n:{OPERATOR.subject(one).name}" for one in operating]
         files = {
             "startup/fed_server.json": render(_fed_server(consortium, identity, server)),
             "startup/start.sh": _start("server", "fed_server.json", f"org={partner}"),
-            "local/authorization.json": render(_permissions(operate="any", download="n:submitter", errors="any")),
+            "local/authorization.json": render(
+                _permissions(named, operate=named, download="n:submitter", errors=named)
+            ),
         }
     else:
         files = {
             "startup/fed_client.json": render(_fed_client(consortium, partner, identity, server)),
             "startup/start.sh": _start("client", "fed_client.json", f"uid={partner} org={partner}"),
-            "local/authorization.json": render(_permissions(operate="none", download="none", errors="none")),
+            "local/authorization.json": render(_permissions("any", operate="none", download="none", errors="none")),
         }
     files["local/privacy.json"] = render(_privacy(consortium))
     own = engine.server if post == SERVER else engine.site
@@ -129,18 +139,18 @@ def _operator_resources() -> Json:
     return {"format_version": 1, "admin": admin}
 
 
-def _permissions(*, operate: str, download: str, errors: str) -> Json:
+def _permissions(lead: Json, *, operate: Json, download: str, errors: Json) -> Json:
     """Rights of the one role that the authority signs for; a role that is not named has none.
 
     What NVFlare notes of errors and how much it logs is a site's own, though NVFlare counts both among viewing and
     managing.
     """
     rights = {
-        "submit_job": "any",
+        "submit_job": lead,
         "clone_job": "none",
         "manage_job": "n:submitter",
         "download_job": download,
-        "view": "any",
+        "view": lead,
         "show_errors": errors,
         "show_stats": errors,
         "configure_job_log": errors,
