@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import psutil
 import pytest
+from nvflare.fuel.flare_api.flare_api import Session
 
 from governance_cases import NOW
-from pharmonia.base.errors import EngineError, PharmoniaError, RefusedError
+from pharmonia.base.errors import EngineError, PharmoniaError, RefusedError, UnreachableError
 from pharmonia.engines.inprocess import InProcessEngine
 from pharmonia.engines.nvflare.attendance import RollCall
 from pharmonia.engines.nvflare.controller import FAILED_FILE
@@ -21,10 +23,11 @@ from pharmonia.engines.nvflare.federation_state import Phase, read_state
 from pharmonia.engines.nvflare.job import Job
 from pharmonia.engines.nvflare.service import Service
 from pharmonia.engines.nvflare.service_coordinator import Seat, coordinator_figures
+from pharmonia.engines.nvflare.service_operator import Operator
 from pharmonia.engines.nvflare.supervisor import Endurance, Kind, Station
 from pharmonia.nn.choices import Model
 from pharmonia.run.records import RoundRecord, TrainedModel
-from pharmonia.run.servicelog import ServiceLog
+from pharmonia.run.servicelog import Field, Happening, ServiceLog
 from run_cases import essence
 from site_cases import COORDINATOR, Consortium, fixed_code, history, settings
 
@@ -214,3 +217,72 @@ def test_a_partner_whose_process_is_gone_ends_the_job(original: Consortium, tmp_
     at_work.step(operator)
     assert (operator.n_looks, operator.aborted) == (3, ["job-1"])  # there, gone, gone
     assert (told(stream)[-1], service.state.error) == ("run.failed", "UnreachableError")
+
+
+def test_a_server_that_lives_and_fails_its_operator_is_a_fault_in_the_log(
+    original: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pharmonia.engines.nvflare.service_coordinator._COMES_UP_S", 0.0)
+    at_work, service, stream = seat(original.copied(tmp_path / "aurora"), n_faults=1)
+    at_work.endure(UnreachableError("the server does not take the job"))
+    [line] = map(json.loads, stream.getvalue().splitlines())
+    assert (line["event"], line["level"], line["error"]) == ("operator.failed", "warning", "UnreachableError")
+    assert service.state.phase is Phase.RESTARTING
+    with pytest.raises(EngineError, match="2 faults within"):
+        at_work.endure(UnreachableError("the server does not take the job"))
+
+
+def test_a_server_that_comes_up_is_no_fault(original: Consortium, tmp_path: Path) -> None:
+    at_work, _, stream = seat(original.copied(tmp_path / "aurora"), n_faults=0)
+    for _ in range(3):
+        at_work.endure(UnreachableError("no connection yet"))
+    assert stream.getvalue() == ""
+
+
+class Silent(InMemory):
+    """Its server does not answer once, in the middle of a job."""
+
+    def __init__(self, place: Consortium, service: Service) -> None:
+        super().__init__(place, [well])
+        self._service = service
+        self.phases: list[Phase] = []
+
+    def status(self, job_id: str) -> str:
+        self.phases.append(self._service.state.phase)
+        if len(self.phases) == 1:
+            raise UnreachableError("the server does not answer its operator")
+        return super().status(job_id)
+
+
+def test_a_job_is_seen_to_its_end_after_its_server_did_not_answer(original: Consortium, tmp_path: Path) -> None:
+    place = original.copied(tmp_path / "aurora")
+    at_work, service, stream = seat(place)
+    operator = Silent(place, service)
+    with pytest.raises(UnreachableError) as caught:
+        at_work.step(operator)
+    service.rest(Happening.OPERATOR_FAILED, {Field.ERROR: type(caught.value).__name__})
+    assert service.state.phase is Phase.RESTARTING
+    at_work.step(operator)
+    assert operator.phases == [Phase.RUNNING, Phase.RUNNING]
+    assert (len(operator.jobs), told(stream)[-1]) == (1, "run.finished")
+
+
+class Takes:
+    """A session of NVFlare's that notes what it is handed."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def submit_job(self, path: str) -> str:
+        self.paths.append(path)
+        return "job-1"
+
+
+def test_a_job_of_a_relative_folder_is_handed_over_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = Takes()
+    job = Job(run="0" * 16, partners=("acme",), controller="a.B", executor="a.C", n_needed=1)
+    assert Operator(cast("Session", session)).submit(job, Path("jobs")) == "job-1"
+    assert [Path(path) for path in session.paths] == [tmp_path / "jobs" / "pharmonia"]

@@ -79,7 +79,8 @@ def _run(
     manifest = read_manifest(kit)
     if manifest.partner != config.partner:
         raise KitError(f"{kit} is a kit of {manifest.partner}, the folder is of {config.partner}; name its own kit")
-    station = Station(kind=kind, partner=config.partner, folder=folder, kit=kit, port=manifest.server.port)
+    place = folder.absolute()  # for processes that work in other folders
+    station = Station(kind=kind, partner=config.partner, folder=place, kit=kit, port=manifest.server.port)
     log = ServiceLog(sys.stdout, config.partner, lambda: datetime.now(UTC))
     with for_us_alone(), stopping() as stop:
         service = Service(station, Endurance(n_faults=n_faults), log, stop)

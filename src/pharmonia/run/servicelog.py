@@ -47,6 +47,7 @@ class Happening(StrEnum):
     PROCESS_ENDED = "process.ended"
     SERVER_CONNECTED = "server.connected"
     SERVER_LOST = "server.lost"
+    OPERATOR_FAILED = "operator.failed"
     PARTNERS_AWAITED = "partners.awaited"
     RUN_SUBMITTED = "run.submitted"
     RUN_FAILED = "run.failed"

@@ -43,6 +43,7 @@ _ENDED = "FINISHED"
 _LOST = "FINISHED:LOST"  # ours: a site's process was gone
 _LOOK_EVERY = 8  # looks at a job's status to one at the sites' processes
 _ABORT_S = 20.0
+_COMES_UP_S = 60.0  # that long a server may take to let its operator in
 _PASSING = (EngineError, LedgerBusyError, DiskFullError)  # may be gone at the next try
 
 
@@ -146,12 +147,14 @@ class Seat:
         self._job: _Submitted | None = None  # that the server has, as far as we know
         self._n_told = 0
         self._owed_from = 0.0  # by the clock that only goes forward
+        self._answers_from: float | None = None  # the same; None until its operator asks a server that was started
 
     def work(self) -> None:
         """Until the process ends or the service does: run what is to be run."""
         station = self._service.station
         name = f"operator@{station.partner}.pharmonia"
         with operating(station.kit.absolute() / "operator", name) as operator:
+            self._answers_from = time.monotonic()
             while not (self._service.stop.is_set() or self._service.is_dead()):
                 self.step(operator)
 
@@ -161,6 +164,7 @@ class Seat:
         A job that was submitted is seen to its end first, also when the server did not answer its operator meanwhile.
         """
         if self._job is not None:
+            self._service.move(Phase.RUNNING)  # again, if the server did not answer
             self._see_through(operator, self._job)
             return
         plan = read_plan(self._config.plan).plan
@@ -213,6 +217,21 @@ class Seat:
     def forget(self) -> None:
         """The server that had our job is gone, and its jobs with it."""
         self._job = None
+        self._answers_from = None
+
+    def endure(self, error: EngineError) -> None:
+        """Note as a fault that the server failed its operator, unless it has died, which `revive` notes, or comes up.
+
+        Raises:
+            EngineError: It was one fault too many.
+        """
+        service = self._service
+        if service.stop.wait(5 * POLL_S) or service.is_dead():
+            return
+        if self._answers_from is None:
+            self._answers_from = time.monotonic() + _COMES_UP_S
+        if time.monotonic() >= self._answers_from:
+            service.rest(Happening.OPERATOR_FAILED, {Field.ERROR: type(error).__name__})
 
     def _see_through(self, operator: Operations, job: "_Submitted") -> None:
         ending = self._watch(operator, job)
@@ -307,7 +326,7 @@ def serve_coordinator(service: Service) -> None:
 
     Raises:
         ServiceBusyError: Another process serves the folder.
-        EngineError: The process, or the run, failed too often.
+        EngineError: The process, its operator's session or the run failed too often.
         InputError: `coordinator.toml` or the plan cannot be read.
     """
     seat = Seat(service)
@@ -318,10 +337,10 @@ def serve_coordinator(service: Service) -> None:
             service.revive()
             try:
                 seat.work()
-            except EngineError:
+            except EngineError as error:
                 if service.state.phase is Phase.GIVEN_UP:
                     raise
-                service.stop.wait(5 * POLL_S)  # the server is not up yet, or has just died
+                seat.endure(error)
 
 
 def coordinator_figures(service: Service) -> tuple[Figure, ...]:

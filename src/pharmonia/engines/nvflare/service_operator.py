@@ -49,7 +49,7 @@ class Operator:
         Raises:
             UnreachableError: The server does not answer, or does not take the job.
         """
-        path = str(write_job(job, folder))
+        path = str(write_job(job, folder).absolute())  # NVFlare looks for another one in its own folder
         return str(_asked(lambda: self._session.submit_job(path)))
 
     def status(self, job_id: str) -> str:
