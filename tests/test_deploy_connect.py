@@ -56,7 +56,8 @@ def free_port() -> int:
 
 
 def start(workspace: Path) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "PHARMONIA_PYTHON": sys.executable}
+    no_way_out = {name: "http://127.0.0.1:9" for name in ("https_proxy", "http_proxy")}  # a proxy that is not there
+    environment = {**os.environ, **no_way_out, "PHARMONIA_PYTHON": sys.executable}
     with (workspace / "console.txt").open("wb") as console:
         return subprocess.Popen(
             ["/bin/sh", str(workspace / "startup/start.sh")],

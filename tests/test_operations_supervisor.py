@@ -105,7 +105,9 @@ def well(record: RoundRecord) -> None:
 
 def seat(place: Consortium, n_faults: int = 5) -> tuple[Seat, Service, io.StringIO]:
     folder, stream = place.folder / COORDINATOR, io.StringIO()
-    station = Station(kind=Kind.SERVER, partner=COORDINATOR, folder=folder, kit=folder / "kit", port=1)
+    station = Station(
+        kind=Kind.SERVER, partner=COORDINATOR, folder=folder, kit=folder / "kit", host="localhost", port=1
+    )
     log = ServiceLog(stream, COORDINATOR, lambda: NOW)
     service = Service(station, Endurance(n_faults=n_faults, first_wait_s=0.0), log, Quick())
     return Seat(service), service, stream

@@ -152,7 +152,7 @@ class LedgerBusyError(InputError):
 
 
 class ServiceBusyError(InputError):
-    """Another process serves this folder; end it and run again."""
+    """Another process serves this folder or kit, or listens on the server's port; end it and run again."""
 
 
 class LedgerError(EvidenceError):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pharmonia.base.canonical import Json
-from pharmonia.base.errors import InputError, OptionError
+from pharmonia.base.errors import InputError, OptionError, ServiceBusyError
+from pharmonia.run.plainpaths import require_plain
 
 if TYPE_CHECKING:
     import psutil
@@ -69,7 +70,7 @@ def read_trial(folder: Path) -> Trial:
     Raises:
         InputError: There is none.
     """
-    folder = folder.resolve()  # processes are told apart by their folders
+    folder = _resolved(folder)  # processes are told apart by their folders
     path = folder / TRIAL_FILE
     try:
         tree = json.loads(path.read_bytes())
@@ -77,10 +78,17 @@ def read_trial(folder: Path) -> Trial:
             raise InputError(f"{path} was written by another version; make a new trial in another folder")
         partners = tuple(str(one) for one in tree["partners"])
         return Trial(folder=folder, coordinator=str(tree["coordinator"]), partners=partners, options=tree["options"])
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{folder} holds no trial; make one with `pharmonia up {folder}`") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged; make a new trial in another folder") from error
+
+
+def _resolved(folder: Path) -> Path:
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError) as error:  # the second for links that go round
+        raise InputError(f"there is no path to {folder}; is the folder that you are in still there?") from error
 
 
 def require_same_options(trial: Trial, given: Options) -> None:
@@ -101,17 +109,17 @@ def make_trial(folder: Path, settings: "ComparisonSettings", tier: "Tier", optio
     """A new trial: data, keys, papers and kits for all; the folder appears when it is whole.
 
     Raises:
-        InputError: The folder is there already, or cannot be written.
+        InputError: The folder is there already, is the one that we are in, has a path with which NVFlare cannot work,
+            or cannot be written.
         ServiceBusyError: Another command is making it.
         PharmoniaError: The data cannot be had, or shared out so.
     """
     from pharmonia.bench.trial import COORDINATOR, found_trial, trial_partners  # noqa: PLC0415
     from pharmonia.engines.nvflare.federation_state import LOCK_FILE, serving  # noqa: PLC0415
 
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty and holds no trial; choose another folder")
+    folder = _resolved(folder)
+    _require_new(folder)
     partners = trial_partners(settings.n_partners)
-    folder = folder.resolve()
     making = folder.with_name(f"{folder.name}.making")
     trial = Trial(folder=making, coordinator=COORDINATOR, partners=partners, options=options)
     tree: Json = {"format": FORMAT, "coordinator": COORDINATOR, "partners": list(partners), "options": options}
@@ -131,6 +139,18 @@ def make_trial(folder: Path, settings: "ComparisonSettings", tier: "Tier", optio
     except OSError as error:
         raise InputError(f"cannot write {making}: {error.strerror}") from error
     return read_trial(folder)
+
+
+def _require_new(folder: Path) -> None:
+    """Refuses a folder in whose place none can be made, or no run."""
+    require_plain(folder)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty and holds no trial; choose another folder")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be a trial's folder: {error.strerror}; name a new one") from error
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise InputError(f"{folder} is the folder that you are in; name a new one, as in `pharmonia up trial`")
 
 
 def _clear(folder: Path, kept: str) -> None:
@@ -174,15 +194,15 @@ def require_port(trial: Trial, now: datetime) -> None:
     from pharmonia.cli.deploy import engine_settings  # noqa: PLC0415
     from pharmonia.deploy.folder import make_kit, read_manifest  # noqa: PLC0415
     from pharmonia.deploy.posts import Address  # noqa: PLC0415
+    from pharmonia.engines.nvflare.supervisor import require_free  # noqa: PLC0415
     from pharmonia.run.documents import read_agreement  # noqa: PLC0415
 
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, read_manifest(trial.kit(trial.coordinator)).server.port))
-            return
-        except OSError:
-            other = Address(host=HOST, port=_free_port())
+    try:
+        require_free(HOST, read_manifest(trial.kit(trial.coordinator)).server.port)
+    except ServiceBusyError:
+        other = Address(host=HOST, port=_free_port())
+    else:
+        return
     history = read_agreement(trial.place(trial.coordinator) / "agreement.json")
     for member in trial.members:
         make_kit(trial.kit(member), history, None, other, engine_settings(), now)

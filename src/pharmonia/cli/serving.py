@@ -80,7 +80,8 @@ def _run(
     if manifest.partner != config.partner:
         raise KitError(f"{kit} is a kit of {manifest.partner}, the folder is of {config.partner}; name its own kit")
     place = folder.absolute()  # for processes that work in other folders
-    station = Station(kind=kind, partner=config.partner, folder=place, kit=kit, port=manifest.server.port)
+    server = manifest.server
+    station = Station(kind=kind, partner=config.partner, folder=place, kit=kit, host=server.host, port=server.port)
     log = ServiceLog(sys.stdout, config.partner, lambda: datetime.now(UTC))
     with for_us_alone(), stopping() as stop:
         service = Service(station, Endurance(n_faults=n_faults), log, stop)

@@ -32,6 +32,7 @@ from pharmonia.governance.documents import render
 from pharmonia.governance.identity import PrivateKey
 from pharmonia.governance.terms import Role
 from pharmonia.run.files import write_whole
+from pharmonia.run.plainpaths import require_plain
 
 
 def request_kit(
@@ -122,11 +123,12 @@ def make_kit(
         now: The time.
 
     Raises:
-        InputError: Nothing says which approval or server.
+        InputError: Nothing says which approval or server, or NVFlare can start no job in a folder of that path.
         CertificateError: The approval answers another request, or its certificates are not for these keys.
         AgreementError, RefusedError, DocumentError, CertificateEndedError: As `judge_approval`.
         KeyFileError: A key is missing or can be read by others.
     """
+    require_plain(folder.resolve())
     signed = _approval(folder, approval)
     if server is None and not (folder / MANIFEST).exists():
         raise InputError(f"{folder} holds no kit yet; say where the server listens with --server HOST:PORT")

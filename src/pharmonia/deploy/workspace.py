@@ -56,7 +56,7 @@ def workspace_files(
         named: Json = [f"n:{OPERATOR.subject(one).name}" for one in operating]
         files = {
             "startup/fed_server.json": render(_fed_server(consortium, identity, server)),
-            "startup/start.sh": _start("server", "fed_server.json", f"org={partner}"),
+            "startup/start.sh": _start(SERVER, "fed_server.json", f"org={partner}", server),
             "local/authorization.json": render(
                 _permissions(named, operate=named, download="n:submitter", errors=named)
             ),
@@ -64,7 +64,7 @@ def workspace_files(
     else:
         files = {
             "startup/fed_client.json": render(_fed_client(consortium, partner, identity, server)),
-            "startup/start.sh": _start("client", "fed_client.json", f"uid={partner} org={partner}"),
+            "startup/start.sh": _start(SITE, "fed_client.json", f"uid={partner} org={partner}", server),
             "local/authorization.json": render(_permissions("any", operate="none", download="none", errors="none")),
         }
     files["local/privacy.json"] = render(_privacy(consortium))
@@ -167,13 +167,24 @@ def _privacy(consortium: str) -> Json:
     return {"scopes": [{"name": consortium, "properties": {}}], "default_scope": consortium}
 
 
-def _start(side: str, settings: str, names: str) -> bytes:
-    module = f"nvflare.private.fed.app.{side}.{side}_train"
+def _start(post: Post, settings: str, names: str, server: Address) -> bytes:
+    side = "server" if post == SERVER else "client"
+    module, data = f"nvflare.private.fed.app.{side}.{side}_train", post.data_variable
     return f"""#!/bin/sh
 # Runs this kit's process in the foreground; SIGTERM ends it. PHARMONIA_PYTHON names the Python that has Pharmonia.
 set -eu
 umask 077
 here=$(cd "$(dirname "$0")/.." && pwd)
+case "$here" in
+    *[[:space:]\\"\\'\\\\\\#]*)
+        printf '%s: NVFlare can start no job in a path with a space, a quote, a backslash or a #\\n' "$here" >&2
+        exit 2 ;;
+esac
+case "${{{data}:-}}" in
+    "" | /*) ;;
+    *) export {data}="$PWD/${data}" ;;  # NVFlare changes into its own folder
+esac
+export no_grpc_proxy="${{no_grpc_proxy:-${{no_proxy:-}}}},{server.host}"  # one connection, direct
 exec "${{PHARMONIA_PYTHON:-python3}}" -m {module} -m "$here" -s {settings} \\
     --set secure_train=true {names} config_folder=config
 """.encode()

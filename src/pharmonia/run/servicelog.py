@@ -45,6 +45,7 @@ class Happening(StrEnum):
     SERVICE_STOPPED = "service.stopped"
     PROCESS_STARTED = "process.started"
     PROCESS_ENDED = "process.ended"
+    PORT_BUSY = "port.busy"
     SERVER_CONNECTED = "server.connected"
     SERVER_LOST = "server.lost"
     OPERATOR_FAILED = "operator.failed"

@@ -17,6 +17,7 @@ from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.records import RoundRecord, TrainedModel
 
 _POSTGRES_DISK_FULL = "53100"
+_SQLITE = "sqlite:///"  # and a path as it stands
 _metadata = sa.MetaData()
 
 _runs = sa.Table(
@@ -53,6 +54,11 @@ class RunStatus(StrEnum):
     FINISHED = "finished"
 
 
+def _parsed(url: str) -> sa.URL:
+    """A URL; SQLAlchemy would end a file's path at a question mark, and put the store beside the folder meant."""
+    return sa.URL.create("sqlite", database=url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else sa.make_url(url)
+
+
 def _make_tables(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         for table in _metadata.sorted_tables:
@@ -69,7 +75,8 @@ class RunStore:
         """Open or create the store.
 
         Args:
-            url: An SQLAlchemy URL, such as sqlite:///runs.sqlite or postgresql+psycopg://user@host/runs.
+            url: An SQLAlchemy URL, such as postgresql+psycopg://user@host/runs, or sqlite:/// and a file's path, in
+                which no letter has a meaning of its own.
             folder: Where arrays go, one sub-folder per run.
 
         Raises:
@@ -78,7 +85,7 @@ class RunStore:
         self._folder = folder
         self._name = "the store"
         try:
-            parsed = sa.make_url(url)
+            parsed = _parsed(url)
             self._name = f"the store {parsed.render_as_string(hide_password=True)}"
             arguments = {}
             if parsed.get_backend_name() == "sqlite":

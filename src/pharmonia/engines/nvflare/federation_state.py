@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from pharmonia.base.canonical import Json
 from pharmonia.base.errors import InputError, ServiceBusyError, StoreError
 from pharmonia.run.files import write_whole
 
@@ -71,16 +72,20 @@ class ServiceState:
 
 
 def write_state(folder: Path, state: ServiceState) -> None:
-    """Write the state into the folder that is served.
+    """Write the state into the folder that is served, with that folder's path: a copy of it is not served.
 
     Raises:
         InputError: It cannot be written.
     """
-    write_whole(folder / STATE_FILE, json.dumps(asdict(state), indent=2).encode() + b"\n")
+    tree = {**asdict(state), "folder": str(folder.resolve())}
+    write_whole(folder / STATE_FILE, json.dumps(tree, indent=2).encode() + b"\n")
 
 
 def read_state(folder: Path) -> ServiceState | None:
     """What the last service of a folder wrote; None if there was none.
+
+    In a copy of the folder that is served, it has the process 0, which nobody's is. Services before
+    this version did not write down their folder.
 
     Raises:
         StoreError: The file is damaged.
@@ -91,7 +96,7 @@ def read_state(folder: Path) -> ServiceState | None:
         return ServiceState(
             partner=str(tree["partner"]),
             phase=Phase(tree["phase"]),
-            pid=int(tree["pid"]),
+            pid=0 if _is_copy(folder, tree) else int(tree["pid"]),
             started=float(tree["started"]),
             n_restarts=int(tree["n_restarts"]),
             n_attempts=int(tree["n_attempts"]),
@@ -101,6 +106,12 @@ def read_state(folder: Path) -> ServiceState | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged; remove it when no service runs") from error
+
+
+def _is_copy(folder: Path, tree: Mapping[str, Json]) -> bool:
+    """Whether the service that wrote this serves another folder, which is still there: one that was moved is ours."""
+    served = tree.get("folder")
+    return served is not None and Path(str(served)) != folder.resolve() and (Path(str(served)) / STATE_FILE).exists()
 
 
 @contextmanager

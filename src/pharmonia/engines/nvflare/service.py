@@ -11,7 +11,7 @@ from types import FrameType
 
 import psutil
 
-from pharmonia.base.errors import DiskFullError, EngineError
+from pharmonia.base.errors import DiskFullError, EngineError, ServiceBusyError
 from pharmonia.engines.nvflare.federation_state import READY, Phase, ServiceState, read_state, serving, write_state
 from pharmonia.engines.nvflare.health import Health
 from pharmonia.engines.nvflare.supervisor import Endurance, Faults, Station, Supervised
@@ -41,12 +41,22 @@ class Service:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """The folder is ours and the process runs, until the service ends, whatever ends it."""
-        with serving(self.station.folder):
+        """Folder and kit are ours and the process runs, until the service ends, whatever ends it.
+
+        Raises:
+            ServiceBusyError: Another process serves the folder or the kit, or listens on the server's port.
+            InputError: The folder or the kit cannot be written, or NVFlare can start no job in a folder of that path.
+            EngineError: The process cannot be started.
+        """
+        with serving(self.station.folder), serving(self.station.workspace):
             self._say(Level.INFO, Happening.SERVICE_STARTED, {Field.PROCESS: os.getpid()})
             self.move(Phase.STARTING)
             try:
-                self._start()
+                try:
+                    self._start()
+                except ServiceBusyError:
+                    self._say(Level.ERROR, Happening.PORT_BUSY, {Field.PORT: self.station.port})
+                    raise
                 yield
             finally:
                 self._process.stop()
@@ -62,16 +72,21 @@ class Service:
         """Start the process anew if it has ended, after the wait that this fault costs.
 
         Raises:
-            EngineError: It ended too often.
+            EngineError: It ended, or found its port taken, too often.
         """
         code = self._process.exit_code()
         if code is None:
             return
         self.rest(Happening.PROCESS_ENDED, {Field.EXIT: code})
-        if not self.stop.is_set():
-            self._state = replace(self._state, n_restarts=self._state.n_restarts + 1)
-            self.move(Phase.STARTING)
-            self._start()
+        while not self.stop.is_set():
+            try:
+                self._start()
+            except ServiceBusyError:
+                self.rest(Happening.PORT_BUSY, {Field.PORT: self.station.port})
+            else:
+                self._state = replace(self._state, n_restarts=self._state.n_restarts + 1)
+                self.move(Phase.STARTING)
+                return
 
     def rest(self, event: Happening, facts: Mapping[Field, Fact]) -> None:
         """Note a fault and wait before the next try.

@@ -153,7 +153,7 @@ class Seat:
         """Until the process ends or the service does: run what is to be run."""
         station = self._service.station
         name = f"operator@{station.partner}.pharmonia"
-        with operating(station.kit.absolute() / "operator", name) as operator:
+        with operating(station.kit.absolute() / "operator", name, station.host) as operator:
             self._answers_from = time.monotonic()
             while not (self._service.stop.is_set() or self._service.is_dead()):
                 self.step(operator)
@@ -325,7 +325,7 @@ def serve_coordinator(service: Service) -> None:
     """Keep the server alive and run the plan in the coordinator's folder, and every later one, until told to stop.
 
     Raises:
-        ServiceBusyError: Another process serves the folder.
+        ServiceBusyError: Another process serves the folder or the kit, or listens on the server's port.
         EngineError: The process, its operator's session or the run failed too often.
         InputError: `coordinator.toml` or the plan cannot be read.
     """

@@ -1,6 +1,7 @@
 """The operator's session with NVFlare's server: who is connected, submit a job, how it stands."""
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from nvflare.fuel.hci.proto import MetaStatusValue
 from pharmonia.base.errors import UnreachableError
 from pharmonia.engines.nvflare.attendance import RollCall
 from pharmonia.engines.nvflare.job import Job, write_job
+from pharmonia.engines.nvflare.supervisor import direct
 
 ResultT = TypeVar("ResultT")
 _FAILED = (
@@ -90,16 +92,18 @@ def _asked(call: Callable[[], ResultT]) -> ResultT:
 
 
 @contextmanager
-def operating(workspace: Path, name: str) -> Iterator[Operator]:
+def operating(workspace: Path, name: str, host: str) -> Iterator[Operator]:
     """A session of the operator whose kit lies there; NVFlare's chatter is not printed.
 
     Args:
         workspace: The kit's `operator`.
         name: As its certificate has it.
+        host: Of the server, to which this process asks no proxy from now on.
 
     Raises:
         UnreachableError: The server does not answer.
     """
+    os.environ.update(direct(os.environ, host))
     with redirect_stdout(io.StringIO()):
         session = _asked(lambda: new_secure_session(name, str(workspace), timeout=_LOGIN_S, auto_login_max_tries=1))
     try:

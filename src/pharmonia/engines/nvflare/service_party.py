@@ -10,7 +10,7 @@ def serve_party(service: Service) -> None:
     """Keep the site's process alive and connected until the service is told to stop.
 
     Raises:
-        ServiceBusyError: Another process serves the folder.
+        ServiceBusyError: Another process serves the folder or the kit.
         EngineError: The process ended too often.
     """
     with service.alive():

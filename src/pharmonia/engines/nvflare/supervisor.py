@@ -4,27 +4,32 @@ NVFlare ends a job when one process of it dies, and resumes nothing. What a run 
 disks (`run.site`, `run.coordinator`), so that here a process is simply started anew.
 """
 
+import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import psutil
 
-from pharmonia.base.errors import EngineError, OptionError
+from pharmonia.base.errors import EngineError, OptionError, ServiceBusyError
 from pharmonia.engines.nvflare.federation_state import end_processes, processes_in
 from pharmonia.engines.nvflare.settings import MEMORY
+from pharmonia.run.plainpaths import require_plain
 
 # As `controller` and `executor` read them; those load NVFlare, which a partner's service itself does not need.
 COORDINATOR_FOLDER, SITE_FOLDER = "PHARMONIA_COORDINATOR", "PHARMONIA_SITE"
 STORAGE = "storage"  # of NVFlare's server, in its workspace: jobs, none of which it could resume
-CONSOLE = "console.txt"
+CONSOLE, LAST_CONSOLE = "console.txt", "console.txt.1"  # of this process of NVFlare's, and of the one before it
 N_JOBS_KEPT = 5  # folders of jobs that have ended, the newest: logs for support
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # NVFlare names jobs and their folders so
+_NO_PROXY, _NO_PROXY_OF_ALL = "no_grpc_proxy", "no_proxy"  # gRPC reads the second where the first is not set
 _END_S = 5.0
 
 
@@ -44,13 +49,15 @@ class Station:
         partner: Whose it is.
         folder: Of `coordinator.toml` or `site.toml`.
         kit: The start-up kit.
-        port: Of the server, wherever that is.
+        host: Of the server, wherever that is.
+        port: Of the server.
     """
 
     kind: Kind
     partner: str
     folder: Path
     kit: Path
+    host: str
     port: int
 
     @property
@@ -119,6 +126,36 @@ def forget_jobs(workspace: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def direct(environment: Mapping[str, str], host: str) -> dict[str, str]:
+    """An environment in which gRPC asks no proxy for a host; what else goes through none stays as it is."""
+    names = environment.get(_NO_PROXY, environment.get(_NO_PROXY_OF_ALL, ""))
+    listed = [name for name in map(str.strip, names.split(",")) if name]
+    return {**environment, _NO_PROXY: ",".join(listed if host in listed else [*listed, host])}
+
+
+def require_free(host: str, port: int) -> None:
+    """Refuses a port on which another process listens; connections of one that has ended do not count.
+
+    Args:
+        host: Of the server: NVFlare listens on that alone if it is of this machine's own, else on all interfaces.
+        port: Of the server.
+
+    Raises:
+        ServiceBusyError: One does.
+    """
+    is_own = host == "localhost" or host.startswith("127.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host if is_own else "", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ServiceBusyError(
+                    f"another process listens on port {port}, which is the server's; end that one, or make the kits "
+                    f"anew with another port (`pharmonia deploy kit --server HOST:PORT`), then start again"
+                ) from error
+
+
 class Supervised:
     """One process of NVFlare; used from the main thread, with whose end the system ends the process too."""
 
@@ -135,13 +172,18 @@ class Supervised:
         """Start it, once nothing is left of an earlier one.
 
         Raises:
+            InputError: NVFlare can start no job in a folder of that path.
+            ServiceBusyError: Another process listens on the server's port.
             EngineError: It cannot be started.
         """
         station = self._station
+        for path in (station.workspace, Path(sys.executable)):
+            require_plain(path)
         end_processes(processes_in(station.workspace), _END_S)
         forget_jobs(station.workspace)
         is_server = station.kind is Kind.SERVER
         if is_server:
+            require_free(station.host, station.port)
             shutil.rmtree(station.workspace / STORAGE, ignore_errors=True)
         own = COORDINATOR_FOLDER if is_server else SITE_FOLDER
         config = "fed_server.json" if is_server else "fed_client.json"
@@ -149,10 +191,12 @@ class Supervised:
         command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", station.kind.value]
         command += ["-m", str(station.workspace), "-s", config, "--set", "secure_train=true", "config_folder=config"]
         try:
+            if (station.workspace / CONSOLE).exists():
+                (station.workspace / CONSOLE).replace(station.workspace / LAST_CONSOLE)
             with (station.workspace / CONSOLE).open("wb") as console:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     [*command, *names],
-                    env={**MEMORY, **os.environ, own: str(station.folder.absolute())},
+                    env={**MEMORY, **direct(os.environ, station.host), own: str(station.folder.absolute())},
                     cwd=station.workspace,
                     stdin=subprocess.DEVNULL,
                     stdout=console,
