@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 def start(workspace: Path) -> "subprocess.Popen[bytes]":
-    no_way_out = {name: "http://127.0.0.1:9" for name in ("https_proxy", "http_proxy")}  # a proxy that is not there
+    no_way_out = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")  # a proxy that is not there
     environment = {**os.environ, **no_way_out, "PHARMONIA_PYTHON": sys.executable}
     with (workspace / "console.txt").open("wb") as console:
         return subprocess.Popen(

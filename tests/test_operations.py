@@ -44,7 +44,7 @@ LINES = [
     for line in block.splitlines()
 ]
 ROUNDS = 5
-NO_WAY_OUT = {name: "http://127.0.0.1:9" for name in ("https_proxy", "http_proxy")}  # a proxy that is not there
+NO_WAY_OUT = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")  # a proxy that is not there
 WITHIN_S = 240.0  # this machine may be busy; a run takes a few seconds
 SETTINGS = settings_of(
     "kiba-sample",
