@@ -20,6 +20,7 @@ from pharmonia.learn.multitask_network import make_network, private_layout, shar
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Optimiser
 from pharmonia.run import prepare_structures
+from pharmonia.run.bundle_environments import StructureReader
 from pharmonia.run.bundle_export import Folds, RunNote, TaskNote, TrainedPartner, export_bundle
 from pharmonia.run.bundle_parts import BundleContents
 from pharmonia.run.fetch import no_progress
@@ -99,7 +100,7 @@ def trained_partner(prepared: PreparedTasks, recipe: Recipe) -> TrainedPartner:
     n_test = prepared.in_folds(FOLDS.test).size
     return TrainedPartner(
         name="acme", settings=SETTINGS, shared=shared, private=private, prepared=prepared, recipe=recipe, folds=FOLDS,
-        alone=np.random.default_rng(1).random(n_test).astype(np.float32),
+        alone=np.random.default_rng(1).random(n_test).astype(np.float32), environments=None,
     )  # fmt: skip
 
 
@@ -113,7 +114,13 @@ def partner_at(home: Path) -> TrainedPartner:
     """What a run would leave at the partner whose data are in HOME; prepared once, whichever module asks first."""
     with pytest.MonkeyPatch.context() as patch:
         few_references(patch)
-        return trained_partner(*prepare_partner(home))
+        partner = trained_partner(*prepare_partner(home))
+    return replace(partner, environments=reader(home).environments(home / "prepared", partner.prepared, partner.recipe))
+
+
+def reader(home: Path) -> StructureReader:
+    """Reads the compounds of `prepare_partner` in HOME once more."""
+    return StructureReader(key=KEY, cache=home / "structures.sqlite", n_workers=1, progress=no_progress)
 
 
 def notes(prepared: PreparedTasks) -> dict[str, TaskNote]:
@@ -144,12 +151,13 @@ def same(one: BundleContents, other: BundleContents) -> bool:
         (one.classification.probability, other.classification.probability),
         (one.regression.offsets, other.regression.offsets),
         (one.regression.residual, other.regression.residual),
-        (one.domain.seen, other.domain.seen),
-        (one.domain.novelty, other.domain.novelty),
     ]
+    if one.domain is not None and other.domain is not None:
+        pairs += [(one.domain.seen, other.domain.seen), (one.domain.novelty, other.domain.novelty)]
     plain = ("settings", "tasks", "recipe")
     return (
         all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+        and (one.domain is None) == (other.domain is None)
         and all(getattr(one, name) == getattr(other, name) for name in plain)
         and one.card.encode() == other.card.encode()
     )

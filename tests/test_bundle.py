@@ -15,7 +15,7 @@ import safetensors.numpy
 from bundle_cases import SETTINGS, SMILES, contents, home_of, partner_at, same
 from pharmonia.base.canonical import canonical_json
 from pharmonia.base.errors import BundleError, InputError
-from pharmonia.run.bundle import MANIFEST, MODEL, TASKS, _manifest, read_bundle, write_bundle
+from pharmonia.run.bundle import CALIBRATION, CARD, MANIFEST, MODEL, TASKS, _manifest, read_bundle, write_bundle
 from pharmonia.run.bundle_export import TrainedPartner
 from pharmonia.run.bundle_parts import BundleContents, network_of
 from pharmonia.run.bundle_tasks import decode_bundle_tasks, decode_settings, encode_bundle_tasks, encode_settings
@@ -45,6 +45,12 @@ def test_a_bundle_reads_as_it_was_written(made: BundleContents, tmp_path: Path, 
     found = read_bundle(tmp_path / name)
     assert found.digest == digest
     assert same(found.contents, made)
+
+
+def test_a_bundle_without_a_domain_reads_as_it_was_written(made: BundleContents, tmp_path: Path) -> None:
+    bare = replace(made, domain=None)
+    write_bundle(tmp_path / "b", bare)
+    assert same(read_bundle(tmp_path / "b").contents, bare)
 
 
 def test_equal_contents_give_equal_bytes(partner: TrainedPartner, tmp_path: Path) -> None:
@@ -171,9 +177,30 @@ def test_tasks_that_the_network_does_not_have_are_refused(folder: Path, tmp_path
 def test_a_bundle_of_another_version_is_refused_by_its_version(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "b")
     document = json.loads((folder / MANIFEST).read_bytes())
-    (tmp_path / "b" / MANIFEST).write_text(json.dumps({**document, "version": 2}))
-    with pytest.raises(BundleError, match="version 2"):
+    (tmp_path / "b" / MANIFEST).write_text(json.dumps({**document, "version": 3}))
+    with pytest.raises(BundleError, match="version 3; this reads pharmonia bundle 1 and 2"):
         read_bundle(tmp_path / "b")
+
+
+def test_a_bundle_of_version_1_is_read_and_its_domain_is_not_known(
+    folder: Path, tmp_path: Path, made: BundleContents
+) -> None:
+    arrays = safetensors.numpy.load_file(folder / CALIBRATION)
+    del arrays["domain.environments"]
+    arrays["domain.seen"] = np.ones(SETTINGS.n_bits, dtype=np.bool_)
+    card = json.loads((folder / CARD).read_bytes())
+    del card["n_environments"]
+    shutil.copytree(folder, tmp_path / "old")
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+    files |= {CALIBRATION: safetensors.numpy.save(arrays), CARD: canonical_json(card)}
+    body = {**json.loads(_manifest(files)[0]), "version": 1}
+    del body["sha256"]
+    files[MANIFEST] = canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
+    for name, content in files.items():
+        (tmp_path / "old" / name).write_bytes(content)
+    found = read_bundle(tmp_path / "old").contents
+    assert found.domain is None
+    assert same(replace(found, domain=made.domain, card=made.card), made)
 
 
 def test_a_bundle_is_never_overwritten(folder: Path, made: BundleContents) -> None:
@@ -202,7 +229,7 @@ def test_formats_are_what_they_were(made: BundleContents) -> None:
     manifest, digest = _manifest({"b": b"two", "a": b""})
     assert json.loads(manifest) == {
         "format": "pharmonia bundle",
-        "version": 1,
+        "version": 2,
         "files": [
             {"name": "a", "n_bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
             {"name": "b", "n_bytes": 3, "sha256": hashlib.sha256(b"two").hexdigest()},

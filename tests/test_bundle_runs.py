@@ -63,7 +63,7 @@ def out(partner: TrainedPartner, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_a_runs_partner_is_read_as_it_was_left(out: Path, partner: TrainedPartner) -> None:
-    trained, note, notes = read_partner(find_run(out, 0), "bolt")
+    trained, note, notes = read_partner(find_run(out, 0), "bolt", None)
     np.testing.assert_array_equal(trained.shared, partner.shared)
     np.testing.assert_array_equal(trained.private, partner.private)
     assert trained.prepared.tasks == partner.prepared.tasks
@@ -80,12 +80,12 @@ def test_the_partners_own_model_is_beside_the_federated_one_where_the_run_kept_i
     prepared = open_prepared(home / "prepared")
     every = np.linspace(0, 1, len(prepared.labels), dtype=np.float32)
     np.save(home / "alone.npy", every)
-    trained, _, _ = read_partner(find_run(tmp_path / "out", 0), "acme")
+    trained, _, _ = read_partner(find_run(tmp_path / "out", 0), "acme", None)
     assert trained.alone is not None
     np.testing.assert_array_equal(trained.alone, every[prepared.in_folds(FOLDS.test)])
     np.save(home / "alone.npy", every[:-1])
     with pytest.raises(StoreError, match="should hold"):
-        read_partner(find_run(tmp_path / "out", 0), "acme")
+        read_partner(find_run(tmp_path / "out", 0), "acme", None)
 
 
 def test_units_and_thresholds_come_from_the_reports_of_preparation(partner: TrainedPartner, tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ def test_the_model_of_another_round_is_refused(out: Path, partner: TrainedPartne
     model = tmp_path / "out" / "runs" / "abc123" / "model.safetensors"
     write_arrays(model, {"parameters": partner.shared + 1e-6}, {})
     with pytest.raises(StoreError, match="not the model of the run's best round"):
-        read_partner(find_run(tmp_path / "out", 0), "acme")
+        read_partner(find_run(tmp_path / "out", 0), "acme", None)
 
 
 def test_names_that_are_none_are_refused_with_those_there_are(out: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="There are: acme, bolt"):
-        read_partner(find_run(out, 0), "acne")
+        read_partner(find_run(out, 0), "acne", None)
     with pytest.raises(UnknownNameError, match="seed of this comparison named '4'"):
         find_run(out, 4)
     with pytest.raises(InputError, match="no federated run"):
@@ -186,7 +186,7 @@ def test_damage_is_named(out: Path, tmp_path: Path, name: str, content: bytes) -
     shutil.copytree(out, tmp_path / "out")
     (tmp_path / "out" / name).write_bytes(content)
     with pytest.raises(StoreError, match=Path(name).name.replace(".", r"\.")):
-        read_partner(find_run(tmp_path / "out", 0), "acme")
+        read_partner(find_run(tmp_path / "out", 0), "acme", None)
     (tmp_path / "out" / name).unlink()
     with pytest.raises(InputError):
-        read_partner(find_run(tmp_path / "out", 0), "acme")
+        read_partner(find_run(tmp_path / "out", 0), "acme", None)

@@ -15,9 +15,11 @@ from pharmonia.base.errors import BundleError, MetricError, RecipeError, Unknown
 from pharmonia.chem.keyed import PreparationKey
 from pharmonia.chem.standardise_qsar_settings import Refusal
 from pharmonia.data.tasks import TaskKind
+from pharmonia.run.bundle import write_bundle
 from pharmonia.run.bundle_export import TrainedPartner
 from pharmonia.run.predict import NO_SET, SETS, Predictor, require_chemistry
 from pharmonia.run.predict_check import check_folder, check_predictions
+from pharmonia.run.predict_domain import DomainState
 from pharmonia.run.prepare_files import open_prepared
 from predict_cases import partner_with_bundle, predictor_at
 from prepare_cases import KEY
@@ -35,6 +37,8 @@ BAD = {
     "c1ccccc1CCCCCCCCCCCC.C1CCCCC1CCCCCCCCCCCC": Refusal.MIXTURE,
     "C" * 6000: Refusal.TOO_LONG,
 }
+
+FOREIGN = "FC1(F)C(F)(F)C1(I)S[Si](C)(C)P(Br)Br"
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +94,7 @@ def test_sets_intervals_and_domain_are_those_of_the_calibration(predictor: Predi
             np.testing.assert_allclose(found.predicted[:, number] - found.lower[:, number], half, rtol=1e-4)
             assert np.isnan(p_values).all()
             assert (found.sets[:, number] == NO_SET).all()
-            expected = found.domain_p > 0.3
+            expected = (found.domain_p > 0.3) & np.isfinite(half)
         else:
             column = np.full(len(found), number, dtype=np.int32)
             np.testing.assert_array_equal(
@@ -144,12 +148,50 @@ def test_compounds_trained_on_are_known_and_foreign_ones_are_not_in_domain(
     predictor: Predictor, partner: TrainedPartner, home: Path
 ) -> None:
     trained = [text for text in SMILES if partner.prepared.fold[platform_row(partner, home, text)] == 0]
-    found = predictor.predict([*trained, "FC1(F)C(F)(F)C1(I)S[Si](C)(C)P(Br)Br"], error_rate=0.9)
+    found = predictor.predict([*trained, FOREIGN], error_rate=0.9)
     assert (found.novelty[:-1] == 0).all()
     assert (found.domain_p[:-1] == 1).all()
     assert found.novelty[-1] > 0.5
     assert found.domain_p[-1] < 0.9
     assert not found.in_domain[-1].any()
+
+
+def test_a_value_without_bounds_is_not_in_domain(predictor: Predictor, partner: TrainedPartner) -> None:
+    n_values = max(np.diff(predictor.bundle.contents.regression.offsets))
+    strict = 0.999 / (n_values + 1)
+    found = predictor.predict(SMILES[:20], error_rate=strict, tasks=("regression|kinase",))
+    assert np.isinf(found.upper).all()
+    assert not found.in_domain.any()
+
+
+def test_where_nobody_could_be_called_foreign_nobody_is_in_domain(predictor: Predictor) -> None:
+    domain = predictor.bundle.contents.domain
+    assert domain is not None
+    least = 1 / (domain.novelty.size + 1)
+    assert predictor.domain_state(least) is DomainState.JUDGED
+    strict = predictor.predict(SMILES, error_rate=0.99 * least)
+    assert strict.domain is DomainState.TOO_FEW
+    assert (strict.domain_p > 0.99 * least).all()
+    assert not strict.in_domain.any()
+
+
+def test_a_stricter_rate_calls_fewer_compounds_foreign(predictor: Predictor) -> None:
+    p_values = predictor.predict([*SMILES, FOREIGN], error_rate=0.2).domain_p
+    assert (p_values > 0.4).sum() <= (p_values > 0.2).sum() < p_values.size
+
+
+def test_without_a_domain_predictions_are_the_same_and_nothing_is_said_to_be_in_it(
+    predictor: Predictor, home: Path, partner: TrainedPartner, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "b", replace(predictor.bundle.contents, domain=None))
+    with Predictor.open(tmp_path / "b", KEY, cache=home / "structures.sqlite") as bare:
+        found, wanted = bare.predict(SMILES[:9]), predictor.predict(SMILES[:9])
+    np.testing.assert_array_equal(found.predicted, wanted.predicted)
+    np.testing.assert_array_equal(found.upper, wanted.upper)
+    assert found.domain is DomainState.UNKNOWN
+    assert np.isnan(found.novelty).all()
+    assert np.isnan(found.domain_p).all()
+    assert not found.in_domain.any()
 
 
 def test_tasks_are_chosen_by_task_or_assay(predictor: Predictor) -> None:

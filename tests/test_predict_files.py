@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from rdkit.Chem import rdDepictor
 from typer.testing import CliRunner
 
 from bundle_cases import SMILES, few_references, home_of
-from pharmonia.base.errors import DataFileError, InputError, OptionError
+from pharmonia.base.errors import DataFileError, InputError, OptionError, UnknownNameError
 from pharmonia.chem.standardise_qsar_settings import Refusal
 from pharmonia.chem.structures_sdf import MAX_RECORD_LENGTH, sdf_records, sdf_smiles
 from pharmonia.cli.main import app
+from pharmonia.run.bundle import read_bundle, write_bundle
 from pharmonia.run.bundle_export import TrainedPartner
 from pharmonia.run.fetch import no_progress
 from pharmonia.run.predict import Predictor
+from pharmonia.run.predict_domain import DomainState
 from pharmonia.run.predict_files import PredictPlan, PredictSummary, predict_file
 from pharmonia.run.predict_input import read_structures
 from pharmonia.run.predict_output import TableLayout
@@ -65,6 +68,8 @@ def test_a_table_comes_back_with_every_row_and_rejects_beside_it(predictor: Pred
     assert summary == PredictSummary(
         n_records=5,
         n_in_domain=summary.n_in_domain,
+        domain=DomainState.JUDGED,
+        n_without_field=0,
         rejected={"unreadable-structure": 1, "empty-structure": 1, "wrong-field-count": 1},
     )
     table = pa_csv.read_csv(tmp_path / "out.csv")
@@ -156,7 +161,42 @@ def test_an_sdf_predicts_as_its_smiles_do(predictor: Predictor, tmp_path: Path, 
     found = predictor.predict(SMILES[:4])
     assert [form for form in table["standard_smiles"].to_pylist() if form] == list(found.forms)
     chunks = read_structures(source, None, "CODE", 10)
-    assert [record.identifier for chunk in chunks for record in chunk.records] == ["X-0", "X-1", "X-2", "4", "5", "6"]
+    assert [record.identifier for chunk in chunks for record in chunk.records] == [
+        "X-0", "X-1", "X-2", "broken", "5", "mol 0",
+    ]  # fmt: skip
+    summary = predict_file(predictor, plan(tmp_path, source, "named.csv", id_column="CODE"), no_progress)
+    assert summary.n_without_field == 3
+
+
+def test_an_sdf_whose_records_all_lack_the_field_is_refused_with_those_there_are(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.sdf"
+    source.write_text(sdf(list(SMILES[:3]), CODE="X", BATCH="B"))
+    with pytest.raises(UnknownNameError, match=r"no data field of in\.sdf named 'COD'. Did you mean 'CODE'"):
+        predict_file(predictor, plan(tmp_path, source, "out.csv", id_column="COD"), no_progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.sdf"]
+    source.write_text(sdf(list(SMILES[:3])))
+    with pytest.raises(DataFileError, match="no record has a data field"):
+        predict_file(predictor, plan(tmp_path, source, "out.csv", id_column="CODE"), no_progress)
+    source.write_text("")
+    assert predict_file(predictor, plan(tmp_path, source, "out.csv", id_column="CODE"), no_progress).n_records == 0
+
+
+def test_a_domain_that_is_not_known_is_an_empty_cell_and_said(
+    home: Path, partner: TrainedPartner, key_file: Path, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "b.zip", replace(read_bundle(home / "acme.zip").contents, domain=None))
+    source = write_csv(tmp_path / "in.csv", {"smiles": SMILES[:4]})
+    base = ["predict", str(tmp_path / "b.zip"), str(source), "--key", str(key_file), "--workers", "1"]
+    done = CliRunner().invoke(app, [*base, "--out", str(tmp_path / "o.parquet"), "--layout", "long"])
+    assert done.exit_code == 0, done.output
+    assert "domain not known" in done.stdout
+    table = pq.read_table(tmp_path / "o.parquet").to_pydict()
+    assert set(table["in_domain"]) == set(table["novelty"]) == set(table["domain_p"]) == {None}
+    assert None not in table["predicted"]
+    done = CliRunner().invoke(app, [*base, "--out", str(tmp_path / "p.csv"), "--json"])
+    assert json.loads(done.stdout)["domain"] == "not known"
 
 
 def test_records_of_an_sdf_never_swallow_each_other() -> None:

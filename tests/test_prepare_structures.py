@@ -10,6 +10,7 @@ from rdkit import Chem
 
 import prepare_poison
 from pharmonia.base.errors import CacheError, DiskFullError, EngineError, InputError, OptionError
+from pharmonia.chem.ecfp import Ecfp
 from pharmonia.chem.reference_structures import reference_structures
 from pharmonia.chem.standardise_qsar import RDKIT_VERSION, Standardiser
 from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal, StandardSettings
@@ -144,6 +145,16 @@ def test_a_compounds_features_do_not_depend_on_its_neighbours() -> None:
         alone = pipeline().featurise([form])
         assert alone.matrix.row(0).tolist() == made.matrix.row(row).tolist()
         assert alone.scaffolds[0] == made.scaffolds[row]
+
+
+def test_columns_are_environments_folded_as_rdkit_folds_them() -> None:
+    forms = [form for form in pipeline().standardise(reference_structures()[::60]) if not isinstance(form, Refusal)]
+    made = pipeline().featurise(forms)
+    ecfp = Ecfp(PrepareProfile().ecfp)
+    for row, form in enumerate(forms):
+        assert made.matrix.row(row).tolist() == ecfp.columns_of(form).tolist()
+    empty = pipeline().featurise([])
+    assert (empty.matrix.n_rows, empty.environments.n_rows) == (0, 0)
 
 
 class _Counted(StructureCache):

@@ -20,7 +20,9 @@ from pharmonia.run.delivered import read_delivered
 from pharmonia.run.documents import write_agreement, write_plan
 from pharmonia.run.plan_settings import listed
 from pharmonia.run.planned_tasks import MULTITASK, multitask_method_settings, multitask_model_settings
-from pharmonia.run.prepare_files import write_prepared
+from pharmonia.run.prepare_files import COMPOUND_ROWS, write_prepared
+from pharmonia.run.prepare_key import write_preparation_key
+from prepare_cases import KEY
 from site_cases import Consortium, fixed_code, history, settings
 
 SITE = """\
@@ -37,13 +39,15 @@ def aurora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     """Three partners with the same tasks, trained for one round."""
     with pytest.MonkeyPatch.context() as patch, fixed_code():
         few_references(patch)
-        prepared, recipe = prepare_partner(tmp_path_factory.mktemp("prepared"))
+        source = tmp_path_factory.mktemp("prepared")
+        prepared, recipe = prepare_partner(source)
+        listed_forms = (source / "prepared" / COMPOUND_ROWS).read_bytes()
         place = Consortium(
             folder=tmp_path_factory.mktemp("aurora"), settings=settings(rounds=1), history=history()
         ).found()
         for owner in OWNERS:
             home = place.folder / owner
-            write_prepared(home / "prepared", prepared, recipe, {})
+            write_prepared(home / "prepared", prepared, recipe, {COMPOUND_ROWS: listed_forms})
             text, _, _ = (home / "site.toml").read_text().partition("[data]")
             (home / "site.toml").write_text(text + SITE)
         place.file(
@@ -72,7 +76,7 @@ def state_of(site: Path) -> Path:
 
 
 def test_a_site_s_run_is_read_with_its_own_papers(aurora: Consortium, site: Path) -> None:
-    trained, note, notes = read_site_run(site)
+    trained, note, notes = read_site_run(site, None)
     plan, model = aurora.signed.plan, read_delivered(state_of(site) / "model.safetensors")
     np.testing.assert_array_equal(trained.shared, model.parameters)
     assert (trained.name, trained.settings, trained.folds, trained.alone) == ("acme", SETTINGS, FOLDS, None)
@@ -94,11 +98,27 @@ def test_the_command_makes_a_bundle_whose_card_has_the_scores_of_the_site(site: 
     assert sorted(scores["parts"]) == ["test", "valid"]
     for task in bundle.contents.card.tasks:
         own = scores["parts"]["test"][task.task_id]
-        assert own["n_rows"] == task.n_test
+        assert (own["n_rows"], own["n_bounds"]) == (task.n_test, 0)
         shared = [one for one in task.scores if one.metric in own and own[one.metric] is not None]
         assert shared
         for one in shared:
             assert one.model == pytest.approx(own[one.metric], rel=1e-12)
+
+
+def test_with_the_key_a_site_s_bundle_knows_its_domain(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMONIA_CACHE", str(tmp_path / "cache"))
+    write_preparation_key(tmp_path / "consortium.key", KEY)
+    base = ["export", "--site", str(site), "--out"]
+    with_key = [*base, str(tmp_path / "a"), "--key", str(tmp_path / "consortium.key")]
+    found = CliRunner().invoke(app, with_key, catch_exceptions=False)
+    domain = read_bundle(tmp_path / "a").contents.domain
+    assert domain is not None
+    assert f"domain  {domain.seen.size:,} environments trained on" in found.stdout
+    found = CliRunner().invoke(app, [*base, str(tmp_path / "b")], catch_exceptions=False)
+    assert read_bundle(tmp_path / "b").contents.domain is None
+    assert "domain  not known, so no prediction will be marked in domain: name --key" in found.stdout
 
 
 def no_model(site: Path) -> None:
@@ -147,14 +167,14 @@ def test_nothing_is_exported_that_the_site_s_own_files_do_not_bear_out(
     assert callable(change)
     change(site)
     with pytest.raises(error, match=words):
-        read_site_run(site)
+        read_site_run(site, None)
 
 
 def test_a_plan_under_another_agreement_is_not_exported(aurora: Consortium, site: Path) -> None:
     write_agreement(site / "agreement.json", history("acme"))
     write_plan(site / "plan.json", aurora.signed)
     with pytest.raises(AgreementError, match="under no accepted version"):
-        read_site_run(site)
+        read_site_run(site, None)
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"], ["--site", "s", "--partner", "acme"], ["run", "--site", "s"]])

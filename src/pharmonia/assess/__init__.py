@@ -1,1 +1,1 @@
-"""Should we join? Inventory, pilot and brief for a partner that decides (not built; docs/joining.md says what is known)."""
+"""Should we join? Inventory, pilot and brief for a partner that decides: not built, see docs/joining.md."""

@@ -7,7 +7,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from pharmonia.base.errors import CompoundError
-from pharmonia.chem.ecfp_matrix import Columns, CsrMatrix, EcfpSettings, permute_columns, stack_rows
+from pharmonia.chem.ecfp_matrix import Codes, Columns, CsrMatrix, EcfpSettings, permute_columns, stack_rows
 from pharmonia.chem.keyed import PreparationKey
 
 
@@ -26,6 +26,13 @@ class Ecfp:
         columns = np.fromiter(set_bits, dtype=np.int32, count=len(set_bits))
         columns.sort()
         return columns
+
+    def environments(self, parsed: Chem.Mol) -> Codes:
+        """(n_set,) uint32, ascending: the environments of a molecule before they are folded into columns."""
+        found = self._generator.GetSparseCountFingerprint(parsed).GetNonzeroElements()
+        codes = np.fromiter(found, dtype=np.uint32, count=len(found))
+        codes.sort()
+        return codes
 
     def columns_of(self, form: str) -> Columns:
         """The columns of a standard form, or of any SMILES that RDKit wrote.

@@ -17,6 +17,7 @@ from pharmonia.base.errors import OptionError
 KEY_BYTES = 32
 _COMMITMENT = b"pharmonia preparation key commitment v1"
 _FOLD = b"pharmonia fold v1\x00"
+_ENVIRONMENT = b"pharmonia environment v1\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,15 @@ class PreparationKey:
         place = np.empty(n, dtype=np.int32)
         place[order] = np.arange(n, dtype=np.int32)
         return frozen_view(place)
+
+    def environments(self, codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """(n,) uint32: environments' codes under the key, the first 32 bits of HMAC-SHA256(key, code).
+
+        Args:
+            codes: (n,) uint32, as RDKit hashes environments, before they are folded into columns.
+        """
+        found = b"".join(self._hmac(_ENVIRONMENT + code.to_bytes(4, "little"))[:4] for code in codes.tolist())
+        return np.frombuffer(found, dtype="<u4").astype(np.uint32)
 
     def fold(self, label: str, n_folds: int) -> int:
         """The fold, from 0, of all compounds with this label: HMAC-SHA256(key, label), even over the folds.

@@ -131,15 +131,24 @@ def _print_summary(summary: "PredictSummary", out: Path, rejects: Path, *, as_js
         document = {
             "compounds": summary.n_records,
             "in_domain": summary.n_in_domain,
+            "domain": summary.domain.value,
+            "without_id_field": summary.n_without_field,
             "rejected": dict(summary.rejected),
             "predictions": str(out),
             "rejects": str(rejects),
         }
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
+    from pharmonia.run.predict_domain import DOMAIN_TEXTS, DomainState  # noqa: PLC0415
+
     n_rejected = sum(summary.rejected.values())
     typer.echo(f"compounds       {summary.n_records:,}")
-    typer.echo(f"  like those that calibrate the model  {summary.n_in_domain:,}")
+    if summary.n_without_field:
+        typer.echo(f"  without the field of --id-column; the title, or the row, stands in  {summary.n_without_field:,}")
+    if summary.domain is DomainState.JUDGED:
+        typer.echo(f"  like those that calibrate the model  {summary.n_in_domain:,}")
+    else:
+        typer.echo(f"  domain {summary.domain}: {DOMAIN_TEXTS[summary.domain]}")
     typer.echo(f"  turned away   {n_rejected:,}")
     for reason, count in summary.rejected.items():
         typer.echo(f"    {reason}  {count:,}")

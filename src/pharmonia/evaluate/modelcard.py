@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import BundleError, OptionError
 
+_ADDED = ("n_environments",)  # fields that cards of bundles of version 1 lack
 MetricName = str  # of a field of ClassificationScores, RegressionScores, ConformalScores or IntervalScores
 
 
@@ -42,8 +43,9 @@ class TaskCard:
         meaning: What a prediction says, in words.
         n_train: Labels trained on.
         n_active: Of these, actives; in regression, values that are not bounds.
-        n_calibration: Labels of the validation fold that calibrate it.
-        n_test: Labels of the test fold.
+        n_calibration: Labels of the validation fold that calibrate it; in regression, values that are not bounds.
+        n_test: Labels of the test fold; in regression, values that are not bounds.
+        is_counted: Whether its scores count in means over tasks; those of one that only helps training do not.
         scores: On the test fold.
 
     Raises:
@@ -57,6 +59,7 @@ class TaskCard:
     n_active: int
     n_calibration: int
     n_test: int
+    is_counted: bool
     scores: tuple[TestScore, ...]
 
     def __post_init__(self) -> None:
@@ -107,6 +110,7 @@ class ModelCard:
         partner: Whose heads they are.
         licence: Terms of the data that the partner trained on.
         n_compounds: The partner's compounds trained on.
+        n_environments: Their distinct environments, which tell compounds in domain; None where nobody kept them.
         error_rate: At which the scores of sets and intervals are.
         provenance: Where it comes from.
         tasks: Each task.
@@ -115,6 +119,7 @@ class ModelCard:
     partner: str
     licence: str
     n_compounds: int
+    n_environments: int | None
     error_rate: float
     provenance: Provenance
     tasks: tuple[TaskCard, ...]
@@ -126,6 +131,7 @@ class ModelCard:
                 "partner": self.partner,
                 "licence": self.licence,
                 "n_compounds": self.n_compounds,
+                "n_environments": self.n_environments,
                 "error_rate": self.error_rate,
                 "provenance": _provenance_json(self.provenance),
                 "tasks": [_task_json(task) for task in self.tasks],
@@ -141,12 +147,13 @@ def decode_card(content: bytes, where: str) -> ModelCard:
     """
     try:
         document = json.loads(content)
-        if set(document) != {one.name for one in fields(ModelCard)}:
+        if {*document, *_ADDED} != {one.name for one in fields(ModelCard)}:
             raise ValueError("its fields are others")
         return ModelCard(
             partner=str(document["partner"]),
             licence=str(document["licence"]),
             n_compounds=int(document["n_compounds"]),
+            n_environments=_count(document.get("n_environments")),
             error_rate=float(document["error_rate"]),
             provenance=_provenance_from(document["provenance"]),
             tasks=tuple(_task_from(record) for record in document["tasks"]),
@@ -156,11 +163,12 @@ def decode_card(content: bytes, where: str) -> ModelCard:
 
 
 def means(tasks: Sequence[TaskCard], metric: MetricName) -> tuple[float, float, int]:
-    """Mean of a metric over tasks for the model and alone, and over how many: those where both are finite.
+    """Mean of a metric over tasks for the model and alone, and over how many: those that count, where both are finite.
 
     Where no task has both, the mean of the model alone over tasks that have it, NaN for the other.
     """
-    found = [score for task in tasks for score in task.scores if score.metric == metric and math.isfinite(score.model)]
+    scores = [score for task in tasks if task.is_counted for score in task.scores]
+    found = [score for score in scores if score.metric == metric and math.isfinite(score.model)]
     both = [score for score in found if math.isfinite(score.alone)]
     chosen = both or found
     if not chosen:
@@ -209,11 +217,16 @@ def _task_from(record: Mapping[str, object]) -> TaskCard:
         kind=str(record["kind"]),
         meaning=str(record["meaning"]),
         **counts,
+        is_counted=bool(record.get("is_counted", True)),
         scores=tuple(
             TestScore(metric=str(name), model=_float(pair["model"]), alone=_float(pair["alone"]))
             for name, pair in scores.items()
         ),
     )
+
+
+def _count(value: object) -> int | None:
+    return None if value is None else int(str(value))
 
 
 def _number(value: float) -> float | str | None:

@@ -72,9 +72,8 @@ def _compared(tasks: Sequence[TaskCard], kind: str, metric: str, name: str) -> l
         return []
     if math.isnan(alone):
         return [f"- Test fold, mean {name} over {n_tasks:,} {kind} tasks: {model:.3f}."]
-    better = sum(
-        score.model > score.alone for task in tasks for score in task.scores if score.metric == metric
-    )  # NaN compares false
+    scores = [score for task in tasks if task.is_counted for score in task.scores if score.metric == metric]
+    better = sum(score.model > score.alone for score in scores)  # NaN compares false
     return [
         f"- Test fold, mean {name} over {n_tasks:,} {kind} tasks: {model:.3f}; the partner's own model alone "
         f"{alone:.3f}. Better than alone in {better:,} of them."
@@ -82,12 +81,19 @@ def _compared(tasks: Sequence[TaskCard], kind: str, metric: str, name: str) -> l
 
 
 def _trust(card: ModelCard) -> str:
+    domain = (
+        "Which compounds are in domain is not known, as the environments trained on are not: no prediction is marked "
+        "so."
+        if card.n_environments is None
+        else f"Compounds are held against the {card.n_environments:,} distinct environments trained on."
+    )
     return (
         "## Where to trust it\n\n"
         "Calibrated on the validation fold; that fold also chose the round of training, so calibration flatters a "
         f"little. The test fold shows what came of it at an error rate of {card.error_rate:g}: the shares of sets and "
         f"of intervals that hold should be at least {1 - card.error_rate:g}. Where they are below, new compounds are "
-        "not like the calibration compounds: folds are of whole scaffolds, so they seldom are."
+        "not like the calibration compounds: folds are of whole scaffolds, so they seldom are.\n\n"
+        f"{domain}"
     )
 
 
@@ -97,7 +103,7 @@ def _table(kind: str, tasks: Sequence[TaskCard], columns: dict[str, str]) -> str
     lines = [
         f"## {kind.capitalize()}",
         "",
-        "On the test fold; in brackets, the partner's own model alone.",
+        " ".join(_notes(kind, tasks)),
         "",
         "| " + " | ".join(headings) + " |",
         "| --- | --- |" + " ---: |" * (len(headings) - 2),
@@ -105,7 +111,8 @@ def _table(kind: str, tasks: Sequence[TaskCard], columns: dict[str, str]) -> str
     for task in tasks:
         counts = (task.n_train, task.n_active, task.n_calibration, task.n_test)
         scores = {score.metric: score for score in task.scores}
-        cells = [_cell(task.task_id), _cell(task.meaning), *(f"{count:,}" for count in counts)]
+        name = _cell(task.task_id) + ("" if task.is_counted else " \\*")
+        cells = [name, _cell(task.meaning), *(f"{count:,}" for count in counts)]
         for metric in columns:
             score = scores.get(metric)
             text = "-" if score is None else _decimal(score.model)
@@ -114,6 +121,18 @@ def _table(kind: str, tasks: Sequence[TaskCard], columns: dict[str, str]) -> str
             cells.append(text)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _notes(kind: str, tasks: Sequence[TaskCard]) -> list[str]:
+    """What a table's columns need said."""
+    notes = ["On the test fold."]
+    if any(not math.isnan(one.alone) for task in tasks for one in task.scores if one.metric in _COMPARED):
+        notes = ["On the test fold; in brackets, the partner's own model alone."]
+    if kind == "regression":
+        notes.append("Calibration and test count values that are not bounds.")
+    if not all(task.is_counted for task in tasks):
+        notes.append("\\* helps training only, or has too few labels to be judged: it counts in no mean.")
+    return notes
 
 
 def _provenance(card: ModelCard) -> str:

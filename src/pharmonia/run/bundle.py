@@ -27,7 +27,8 @@ from pharmonia.run.bundle_tasks import decode_bundle_tasks, decode_settings, enc
 from pharmonia.run.files import write_whole
 from pharmonia.run.predict_domain import Domain
 
-FORMAT, FORMAT_VERSION = "pharmonia bundle", 1
+FORMAT, FORMAT_VERSION = "pharmonia bundle", 2
+READABLE = (1, FORMAT_VERSION)  # of version 1, the domain is not known: it knew columns, not environments
 MANIFEST = "manifest.json"
 MODEL, CALIBRATION = "model.safetensors", "calibration.safetensors"
 NETWORK, TASKS, RECIPE = "network.json", "tasks.json", "recipe.json"
@@ -39,9 +40,8 @@ _ARRAYS = {
     "classification.probability": np.float32,
     "regression.offsets": np.int64,
     "regression.residual": np.float64,
-    "domain.seen": np.bool_,
-    "domain.novelty": np.float64,
 }
+_DOMAIN = {"domain.environments": np.uint32, "domain.novelty": np.float64}  # where it is known
 _LARGEST_MANIFEST = 2**20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a .zip can state
 _MODE = 0o100600 << 16
@@ -96,9 +96,9 @@ def _encode(contents: BundleContents) -> Files:
         "classification.probability": contents.classification.probability,
         "regression.offsets": contents.regression.offsets,
         "regression.residual": contents.regression.residual,
-        "domain.seen": contents.domain.seen,
-        "domain.novelty": contents.domain.novelty,
     }
+    if contents.domain is not None:
+        calibration |= {"domain.environments": contents.domain.seen, "domain.novelty": contents.domain.novelty}
     return {
         MODEL: safetensors.numpy.save(dict(contents.weights)),
         CALIBRATION: safetensors.numpy.save(calibration),
@@ -113,7 +113,8 @@ def _encode(contents: BundleContents) -> Files:
 def _decode(files: Files, where: str) -> BundleContents:
     arrays = _arrays(files[CALIBRATION], f"{where}: {CALIBRATION}")
     weights = _arrays(files[MODEL], f"{where}: {MODEL}")
-    for name, dtype in _ARRAYS.items():
+    wanted = _ARRAYS | (_DOMAIN if "domain.environments" in arrays else {})
+    for name, dtype in wanted.items():
         if name not in arrays or arrays[name].dtype != dtype:
             raise BundleError(f"{where}: {CALIBRATION} has no array {name} of {np.dtype(dtype).name}")
     if any(array.dtype != np.float32 for array in weights.values()):
@@ -130,13 +131,20 @@ def _decode(files: Files, where: str) -> BundleContents:
             regression=ResidualCalibration(
                 offsets=arrays["regression.offsets"], residual=arrays["regression.residual"]
             ),
-            domain=Domain(seen=arrays["domain.seen"], novelty=arrays["domain.novelty"]),
+            domain=_domain(arrays),
             card=decode_card(files[CARD], f"{where}: {CARD}"),
         )
     except BundleError:
         raise
     except PharmoniaError as error:
         raise BundleError(f"{where} holds parts that do not belong together: {error}") from error
+
+
+def _domain(arrays: Arrays) -> Domain | None:
+    """What compounds the bundle is for; None where it does not say."""
+    if "domain.environments" not in arrays:
+        return None
+    return Domain(seen=arrays["domain.environments"], novelty=arrays["domain.novelty"])
 
 
 def _arrays(content: bytes, where: str) -> Arrays:
@@ -161,8 +169,9 @@ def _records(content: bytes, where: str) -> tuple[tuple[FileRecord, ...], str]:
     try:
         document = json.loads(content)
         kind = (document["format"], document["version"])
-        if kind != (FORMAT, FORMAT_VERSION):
-            raise BundleError(f"{where} is of {kind[0]!r} version {kind[1]!r}; this reads {FORMAT} {FORMAT_VERSION}")
+        if kind[0] != FORMAT or kind[1] not in READABLE:
+            versions = " and ".join(str(one) for one in READABLE)
+            raise BundleError(f"{where} is of {kind[0]!r} version {kind[1]!r}; this reads {FORMAT} {versions}")
         body = {name: value for name, value in document.items() if name != "sha256"}
         digest = hashlib.sha256(canonical_json(body)).hexdigest()
         records = tuple(FileRecord(**record) for record in document["files"])

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector
 from pharmonia.base.errors import OptionError
+from pharmonia.chem.ecfp_matrix import EnvironmentRows
 from pharmonia.data.assays import Direction
 from pharmonia.data.recipe import Recipe
+from pharmonia.data.recipe_profile import ThresholdRule
 from pharmonia.data.tasks import PreparedTasks, TaskKind
 from pharmonia.evaluate.classification import classification_scores
 from pharmonia.evaluate.conformal import Calibration, calibrate, conformal_scores, prediction_sets
@@ -92,6 +94,7 @@ class TrainedPartner:
         folds: What each fold was used for.
         alone: (n_test,) predictions of the model that the partner trained by itself, in the order of
             `prepared.in_folds(folds.test)`; None where there is no such model.
+        environments: Of `prepared`'s compounds, under the consortium's key; None where nobody kept them.
 
     Raises:
         OptionError: Data of another recipe, or predictions of other labels.
@@ -105,6 +108,7 @@ class TrainedPartner:
     recipe: Recipe
     folds: Folds
     alone: Floats | None
+    environments: EnvironmentRows | None
 
     def __post_init__(self) -> None:
         if self.prepared.recipe_digest != self.recipe.digest:
@@ -112,6 +116,8 @@ class TrainedPartner:
         n_test = self.prepared.in_folds(self.folds.test).size
         if self.alone is not None and self.alone.shape != (n_test,):
             raise OptionError(f"{self.name}: expected {n_test} predictions of its own model, got {self.alone.shape}")
+        if self.environments is not None and self.environments.n_rows != self.prepared.n_compounds:
+            raise OptionError(f"{self.name}: environments are of {self.environments.n_rows} compounds")
 
 
 def export_bundle(
@@ -153,6 +159,7 @@ def export_bundle(
         alone = plain_scores(label_rows(prepared, chosen["test"], trained.alone), prepared)
     tasks = _bundle_tasks(prepared, places, notes)
     compounds = [np.unique(prepared.labels.compound[chosen[name]]).astype(np.int64) for name in ("train", "valid")]
+    domain = None if trained.environments is None else domain_of(trained.environments, *compounds)
     return BundleContents(
         settings=trained.settings,
         tasks=tasks,
@@ -160,14 +167,15 @@ def export_bundle(
         weights=weights,
         classification=classification,
         regression=regression,
-        domain=domain_of(prepared.features, *compounds),
+        domain=domain,
         card=ModelCard(
             partner=trained.name,
             licence=licence,
             n_compounds=compounds[0].size,
+            n_environments=None if domain is None else domain.seen.size,
             error_rate=ERROR_RATE,
             provenance=_provenance(trained, run, now),
-            tasks=_task_cards(prepared, tasks, chosen, model, alone),
+            tasks=_task_cards(trained, tasks, chosen, model, alone),
         ),
     )
 
@@ -209,23 +217,30 @@ def _bundle_tasks(prepared: PreparedTasks, places: TaskPlaces, notes: Mapping[st
 
 
 def _task_cards(
-    prepared: PreparedTasks, tasks: tuple[BundleTask, ...], chosen: Mapping[str, Indices], model: Scores, alone: Scores
+    trained: TrainedPartner, tasks: tuple[BundleTask, ...], chosen: Mapping[str, Indices], model: Scores, alone: Scores
 ) -> tuple[TaskCard, ...]:
+    prepared, rules = trained.prepared, trained.recipe.profile.rules
     labels, n_tasks = prepared.labels, len(tasks)
     is_class = np.array([task.kind is TaskKind.CLASSIFICATION for task in tasks])
-    counts = {name: np.bincount(labels.task[rows], minlength=n_tasks).tolist() for name, rows in chosen.items()}
-    train = chosen["train"]
-    counted = np.where(is_class[labels.task[train]], labels.value[train] == 1, labels.censor[train] == 0)
-    n_active = np.bincount(labels.task[train][counted], minlength=n_tasks).tolist()
+
+    def count(rows: Indices) -> list[int]:
+        found: list[int] = np.bincount(labels.task[rows], minlength=n_tasks).tolist()
+        return found
+
+    of_class = is_class[labels.task]
+    exact = {name: rows[of_class[rows] | (labels.censor[rows] == 0)] for name, rows in chosen.items()}
+    n_active = count(exact["train"][~of_class[exact["train"]] | (labels.value[exact["train"]] == 1)])
+    n_train, n_valid, n_test = count(chosen["train"]), count(exact["valid"]), count(exact["test"])
     return tuple(
         TaskCard(
             task_id=task.task_id,
             kind=task.kind.value,
-            meaning=task.meaning,
-            n_train=counts["train"][number],
+            meaning=task.meaning(by_size=rules[task.assay_type].thresholds is ThresholdRule.FIXED),
+            n_train=n_train[number],
             n_active=n_active[number],
-            n_calibration=counts["valid"][number],
-            n_test=counts["test"][number],
+            n_calibration=n_valid[number],
+            n_test=n_test[number],
+            is_counted=prepared.tasks[number].aggregation_weight > 0,
             scores=_test_scores(task.kind, number, model, alone),
         )
         for number, task in enumerate(tasks)

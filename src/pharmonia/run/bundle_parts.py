@@ -35,7 +35,7 @@ class BundleContents:
         weights: The network's tensors by their names, float32.
         classification: Of the validation fold, by task; tasks of regression have none.
         regression: The same for regression.
-        domain: What compounds it is for.
+        domain: What compounds it is for; None where that is not known.
         card: What it is and how well it did.
 
     Raises:
@@ -48,7 +48,7 @@ class BundleContents:
     weights: Weights
     classification: Calibration
     regression: ResidualCalibration
-    domain: Domain
+    domain: Domain | None
     card: ModelCard
 
     def __post_init__(self) -> None:
@@ -60,9 +60,9 @@ class BundleContents:
         counts = {self.classification.n_tasks, self.regression.n_tasks}
         if counts != {len(names)}:
             raise OptionError(f"expected calibrations of {len(names)} tasks, got {sorted(counts)}")
-        widths = {self.settings.n_bits, self.domain.seen.size, self.recipe.profile.ecfp.n_bits}
+        widths = {self.settings.n_bits, self.recipe.profile.ecfp.n_bits}
         if len(widths) != 1:
-            raise OptionError(f"network, recipe and domain have different numbers of columns: {sorted(widths)}")
+            raise OptionError(f"network and recipe have different numbers of columns: {sorted(widths)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -20,6 +20,7 @@ from pharmonia.evaluate.tasks import Floats
 from pharmonia.learn.messages import vector_digest
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.bundle_environments import StructureReader
 from pharmonia.run.bundle_export import Folds, RunNote, TaskNote, TrainedPartner
 from pharmonia.run.bundle_tasks import decode_settings
 from pharmonia.run.prepare_files import CANDIDATES, MANIFEST, REPORT, open_prepared, read_prepared_manifest
@@ -77,14 +78,22 @@ def find_run(out: Path, seed: int) -> LeftRun:
     return _run(out / place)
 
 
-def read_partner(run: LeftRun, partner: str) -> tuple[TrainedPartner, RunNote, dict[str, TaskNote]]:
+def read_partner(
+    run: LeftRun, partner: str, structures: StructureReader | None
+) -> tuple[TrainedPartner, RunNote, dict[str, TaskNote]]:
     """What a run left at one partner, as `export_bundle` takes it.
+
+    Args:
+        run: The run.
+        partner: Its name.
+        structures: Reads its compounds once more, for the domain; None to leave that unknown.
 
     Raises:
         UnknownNameError: No such partner.
         InputError: A file cannot be read.
         StoreError: The model is damaged, or not that of the run's best round.
         CacheError: The prepared data are.
+        RecipeError: They cannot be read once more: another key, or an installation that makes other columns.
     """
     home = run.home(partner)
     prepared = open_prepared(home / PREPARED)
@@ -93,15 +102,17 @@ def read_partner(run: LeftRun, partner: str) -> tuple[TrainedPartner, RunNote, d
         raise StoreError(
             f"{run.folder / MODEL_FILE} is not the model of the run's best round; run the comparison again"
         )
+    recipe = read_prepared_manifest(home / PREPARED).recipe
     trained = TrainedPartner(
         name=partner,
         settings=run.settings,
         shared=shared,
         private=_array(home / PRIVATE_FILE, "private"),
         prepared=prepared,
-        recipe=read_prepared_manifest(home / PREPARED).recipe,
+        recipe=recipe,
         folds=run.folds,
         alone=_alone(home / ALONE, prepared.in_folds(run.folds.test), len(prepared.labels)),
+        environments=structures.environments(home / PREPARED, prepared, recipe) if structures else None,
     )
     note = RunNote(
         run_id=run.folder.resolve().name,

@@ -10,6 +10,7 @@ from pharmonia.base.errors import AgreementError, InputError, OptionError, Store
 from pharmonia.governance.plan import SignedPlan
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.bundle_environments import StructureReader
 from pharmonia.run.bundle_export import Folds, RunNote, TaskNote, TrainedPartner
 from pharmonia.run.bundle_runs import task_notes
 from pharmonia.run.delivered import MODEL_FILE, DeliveredModel, content_digest, read_delivered
@@ -23,7 +24,9 @@ from pharmonia.run.site_data import describe_data, read_tasks, site_commitment
 from pharmonia.run.standing import read_standing
 
 
-def read_site_run(folder: Path) -> tuple[TrainedPartner, RunNote, dict[str, TaskNote]]:
+def read_site_run(
+    folder: Path, structures: StructureReader | None
+) -> tuple[TrainedPartner, RunNote, dict[str, TaskNote]]:
     """What the run of a site's plan left there, as `export_bundle` takes it.
 
     Folds that were neither learnt from nor chosen by are the test's. Nothing but the partner's own folder is read, and
@@ -31,6 +34,7 @@ def read_site_run(folder: Path) -> tuple[TrainedPartner, RunNote, dict[str, Task
 
     Args:
         folder: With `site.toml`.
+        structures: Reads its compounds once more, for the domain; None to leave that unknown.
 
     Raises:
         InputError: A file cannot be read, or no model was delivered yet.
@@ -38,6 +42,7 @@ def read_site_run(folder: Path) -> tuple[TrainedPartner, RunNote, dict[str, Task
         StoreError: Model and private part are damaged, or not those that the ledger speaks of.
         AgreementError: The plan is under no version of the agreement that was accepted.
         CacheError: The data are damaged, or not those that the plan names.
+        RecipeError: They cannot be read once more: another key, or an installation that makes other columns.
     """
     config = read_site(folder)
     if config.data.kind is not DataKind.TASKS:
@@ -53,15 +58,17 @@ def read_site_run(folder: Path) -> tuple[TrainedPartner, RunNote, dict[str, Task
     state = config.state_of(plan.digest)
     model = _model(config, signed, state / MODEL_FILE)
     prepared = read_tasks(config.data, card)
+    recipe = read_prepared_manifest(config.data.folder).recipe
     trained = TrainedPartner(
         name=config.partner,
         settings=settings,
         shared=model.parameters,
         private=_private(state / PRIVATE_FILE, model.best_round),
         prepared=prepared,
-        recipe=read_prepared_manifest(config.data.folder).recipe,
+        recipe=recipe,
         folds=_folds(config, prepared.n_folds),
         alone=None,
+        environments=structures.environments(config.data.folder, prepared, recipe) if structures else None,
     )
     note = RunNote(
         run_id=state.name,

@@ -53,17 +53,26 @@ class BundleTask:
         if self.threshold is not None and not np.isfinite(self.threshold):
             raise OptionError(f"task {self.task_id!r}: the threshold {self.threshold} is no number")
 
-    @property
-    def meaning(self) -> str:
-        """What a prediction says, in words."""
+    def meaning(self, *, by_size: bool) -> str:
+        """What a prediction says, in words.
+
+        Args:
+            by_size: Whether its assay's values are cut by their size where no direction is stated, as a screen's are.
+        """
         unit = f" {self.unit}" if self.unit else ""
         if self.kind is TaskKind.REGRESSION:
             return f"the value in{unit}" if unit else "the value, in a unit that was not stated"
         if self.threshold is None:
             return "the probability of being active"
-        beyond = {Direction.LOW: "or below", Direction.HIGH: "or above"}.get(
-            self.direction or Direction.EITHER, "(direction not recorded)"
-        )
+        match self.direction:
+            case None:
+                beyond = "(direction not recorded)"
+            case Direction.LOW:
+                beyond = "or below"
+            case Direction.HIGH:
+                beyond = "or above"
+            case Direction.EITHER:
+                beyond = "or above, in size" if by_size else "or above"
         return f"the probability of {self.threshold:g}{unit} {beyond}"
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pharmonia.base.arrays import ScalarT, Vector, frozen_view
 from pharmonia.base.errors import MetricError, RecipeError
-from pharmonia.chem.ecfp_matrix import CsrMatrix, permute_columns
+from pharmonia.chem.ecfp_matrix import CsrMatrix, EnvironmentRows, permute_columns
 from pharmonia.chem.keyed import PreparationKey
 from pharmonia.chem.standardise_qsar import RDKIT_VERSION
 from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal
@@ -24,8 +24,9 @@ from pharmonia.run.bundle import read_bundle
 from pharmonia.run.bundle_parts import Bundle, network_of
 from pharmonia.run.bundle_tasks import BundleTask
 from pharmonia.run.fetch import Progress, no_progress
+from pharmonia.run.predict_domain import DomainState
 from pharmonia.run.prepare_cache import StructureCache
-from pharmonia.run.prepare_structures import StructurePipeline
+from pharmonia.run.prepare_structures import Featurised, StructurePipeline
 
 Table = npt.NDArray[np.float64]
 SETS = ("none", "inactive", "active", "both")  # what `PredictionTable.sets` numbers
@@ -47,10 +48,12 @@ class PredictionTable:
         upper: The same.
         p_inactive: P-value of being inactive, where the task is classification.
         p_active: The same of being active.
-        in_domain: Whether the compound is like the calibration compounds at this error rate and, where the task is
-            classification, the set is one class.
-        novelty: (n_compounds,) share of the compound's environments that no training compound has.
-        domain_p: (n_compounds,) its p-value; foreign compounds have small ones.
+        in_domain: Whether the compound is like the calibration compounds at this error rate and the set is one class,
+            or the interval finite; False throughout where compounds are not judged.
+        novelty: (n_compounds,) share of the compound's environments that no training compound has; NaN where the
+            domain is not known.
+        domain_p: (n_compounds,) its p-value; foreign compounds have small ones. NaN as `novelty`.
+        domain: Whether compounds are judged.
     """
 
     tasks: tuple[BundleTask, ...]
@@ -64,6 +67,7 @@ class PredictionTable:
     in_domain: npt.NDArray[np.bool_]
     novelty: Vector
     domain_p: Vector
+    domain: DomainState
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -187,13 +191,20 @@ class Predictor:
         distinct = {text: number for number, text in enumerate(dict.fromkeys(smiles))}
         standard = self._pipeline.standardise(list(distinct))
         forms = list(dict.fromkeys(form for form in standard if not isinstance(form, Refusal)))
-        features, crashed = self.features(forms)
-        lost = {forms[index] for index in crashed}
+        made = self._pipeline.featurise(forms)
+        lost = {forms[index] for index in made.crashed}
         row_of = {form: row for row, form in enumerate(forms)}
         found = [Refusal.CRASHED if form in lost else form for form in standard]
         of_compound = tuple(found[distinct[text]] for text in smiles)
         rows = np.array([-1 if isinstance(form, Refusal) else row_of[form] for form in of_compound], dtype=np.int64)
-        return self._table(self.tasks(tasks), error_rate, of_compound, features, rows)
+        return self._table(self.tasks(tasks), error_rate, of_compound, made, rows)
+
+    def domain_state(self, error_rate: float) -> DomainState:
+        """Whether compounds are judged at this error rate, and why not."""
+        domain = self.bundle.contents.domain
+        if domain is None:
+            return DomainState.UNKNOWN
+        return DomainState.JUDGED if domain.can_reject(error_rate) else DomainState.TOO_FEW
 
     def features(self, forms: Sequence[str]) -> tuple[CsrMatrix, tuple[int, ...]]:
         """Keyed columns of standard forms, and which forms ended their process."""
@@ -205,7 +216,7 @@ class Predictor:
         tasks: tuple[BundleTask, ...],
         error_rate: float,
         forms: tuple[str | Refusal, ...],
-        features: CsrMatrix,
+        made: Featurised,
         rows: Indices,
     ) -> PredictionTable:
         """Predictions of distinct compounds, brought to the rows that ask for them."""
@@ -213,17 +224,18 @@ class Predictor:
         numbers = {task.task_id: number for number, task in enumerate(contents.tasks)}
         chosen = np.array([numbers[task.task_id] for task in tasks], dtype=np.int32)
         is_class = np.array([task.kind is TaskKind.CLASSIFICATION for task in tasks], dtype=np.bool_)
-        predicted = self._predicted(tasks, features)
+        predicted = self._predicted(tasks, permute_columns(made.matrix, self._key))
         p_values = np.full((2, *predicted.shape), np.nan)
         of_class = predicted[:, is_class]
         found = contents.classification.p_values(np.tile(chosen[is_class], len(predicted)), of_class.reshape(-1))
         p_values[:, :, is_class] = found.T.reshape(2, *of_class.shape)
         half = np.where(is_class, np.nan, contents.regression.half_width(error_rate)[chosen])
         lower, upper = predicted.astype(np.float64) - half, predicted.astype(np.float64) + half
-        novelty = contents.domain.novelty_of(features)
-        domain_p = contents.domain.p_values(novelty)
+        novelty, domain_p = self._novelty(made.environments)
+        state = self.domain_state(error_rate)
         one_class = (p_values > error_rate).sum(axis=0) == 1
-        in_domain = (domain_p > error_rate)[:, None] & (one_class | ~is_class)
+        is_known = (domain_p > error_rate) & (state is DomainState.JUDGED)  # NaN compares false
+        in_domain = is_known[:, None] & np.where(is_class, one_class, np.isfinite(half))
         return PredictionTable(
             tasks=tasks,
             error_rate=error_rate,
@@ -236,7 +248,17 @@ class Predictor:
             in_domain=_spread(in_domain, rows, np.False_),
             novelty=_spread(novelty, rows, np.float64(np.nan)),
             domain_p=_spread(domain_p, rows, np.float64(np.nan)),
+            domain=state,
         )
+
+    def _novelty(self, environments: EnvironmentRows) -> tuple[Vector, Vector]:
+        """(n_rows,) novelties and their p-values; NaN where the domain is not known."""
+        domain = self.bundle.contents.domain
+        if domain is None:
+            nothing = np.full(environments.n_rows, np.nan)
+            return nothing, nothing
+        novelty = domain.novelty_of(environments.keyed(self._key))
+        return novelty, domain.p_values(novelty)
 
     def _predicted(self, tasks: tuple[BundleTask, ...], features: CsrMatrix) -> npt.NDArray[np.float32]:
         """(n_rows, n_tasks) of the network."""

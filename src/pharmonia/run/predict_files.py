@@ -12,6 +12,7 @@ from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal
 from pharmonia.data.assays_rejects import REJECTS
 from pharmonia.run.fetch import Progress
 from pharmonia.run.predict import PredictionTable, Predictor
+from pharmonia.run.predict_domain import DomainState
 from pharmonia.run.predict_input import InputRecord, read_structures
 from pharmonia.run.predict_output import SUFFIXES, TableLayout, as_table, schema_of, sink
 
@@ -63,12 +64,16 @@ class PredictSummary:
 
     Args:
         n_records: Structures listed.
-        n_in_domain: Of these, compounds that are like the calibration compounds.
+        n_in_domain: Of these, compounds that are like the calibration compounds; 0 where they are not judged.
+        domain: Whether they are.
+        n_without_field: Records of an SDF without the data field that should identify them.
         rejected: Structures without predictions, by reason.
     """
 
     n_records: int
     n_in_domain: int
+    domain: DomainState
+    n_without_field: int
     rejected: Mapping[str, int]
 
 
@@ -82,7 +87,7 @@ def predict_file(predictor: Predictor, plan: PredictPlan, progress: Progress) ->
     tasks = predictor.tasks(plan.tasks)
     n_records = max(_FEWEST, min(_MOST, _CELLS // len(tasks)))
     counts: Counter[str] = Counter()
-    n_done = n_in_domain = 0
+    n_done = n_in_domain = n_without_field = 0
     with sink(plan.out, schema_of(tasks, plan.layout)) as predictions, sink(plan.rejects, REJECTS) as rejects:
         total = plan.source.stat().st_size if plan.source.is_file() else 0
         for chunk in read_structures(plan.source, plan.smiles_column, plan.id_column, n_records):
@@ -96,8 +101,15 @@ def predict_file(predictor: Predictor, plan: PredictPlan, progress: Progress) ->
             counts.update(record.reason for record in lost)
             n_done += len(records)
             n_in_domain += _n_in_domain(found)
+            n_without_field += sum(record.lacks_field for record in records)
             progress(_STEP, min(chunk.n_bytes, total), total)
-    return PredictSummary(n_records=n_done, n_in_domain=n_in_domain, rejected=dict(counts.most_common()))
+    return PredictSummary(
+        n_records=n_done,
+        n_in_domain=n_in_domain,
+        domain=predictor.domain_state(plan.error_rate),
+        n_without_field=n_without_field,
+        rejected=dict(counts.most_common()),
+    )
 
 
 def checks_only(progress: Progress) -> Progress:
@@ -118,7 +130,7 @@ def _judged(record: InputRecord, form: str | Refusal) -> InputRecord:
 
 
 def _n_in_domain(found: PredictionTable) -> int:
-    return int((found.domain_p > found.error_rate).sum())
+    return int((found.domain_p > found.error_rate).sum()) if found.domain is DomainState.JUDGED else 0
 
 
 def _reject_table(name: str, lost: Sequence[InputRecord]) -> pa.Table:

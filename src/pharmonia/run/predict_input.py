@@ -22,6 +22,7 @@ from pharmonia.run.csv_end import REMEDY
 
 SMILES_COLUMN = "smiles"  # in any case of letters, where no other is named
 _LONGEST_FIELD = 1 << 24  # characters; longer is a quote that is not closed
+_MOST_FIELDS = 1000  # names that a message draws on
 _CSV, _SDF = (".csv", ".csv.gz"), (".sdf", ".sdf.gz", ".sd")
 
 
@@ -33,6 +34,8 @@ class InputRecord:
         row: Counted from 1, a CSV's header apart.
         identifier: The partner's own; the row where none was asked for.
         smiles: As listed, or RDKit's of an SDF; empty where there is none.
+        lacks_field: Whether an SDF's record has no data field of the name that was asked for, nor so the identifier in
+            it; its title stands in.
         reason: Why the record cannot be read, as `Refusal` or `RowReason` names it; empty where it can.
         explanation: The same in words.
     """
@@ -42,6 +45,7 @@ class InputRecord:
     smiles: str
     reason: str = ""
     explanation: str = ""
+    lacks_field: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +64,14 @@ def read_structures(
     Args:
         path: The file.
         smiles_column: Of a CSV; None for the one that is called smiles, in any case of letters.
-        id_column: Of a CSV, or a data field of an SDF; None for the row, and for an SDF's title where it has one.
+        id_column: Of a CSV, or a data field of an SDF, whose title stands in where a record lacks it; None for the row,
+            and for an SDF's title where it has one.
         n_records: At a time.
 
     Raises:
-        DataFileError: It is missing, of another type, damaged, or a CSV without a header, with two columns of the name
-            that is asked for, or with a quote that is not closed.
-        UnknownNameError: There is no such column.
+        DataFileError: It is missing, of another type, damaged, an SDF without data fields where one is asked for, or a
+            CSV without a header, with two columns of the name that is asked for, or with a quote that is not closed.
+        UnknownNameError: There is no such column, or no record of an SDF has such a field.
         OptionError: An SDF has no columns.
     """
     name = path.name.lower()
@@ -77,6 +82,8 @@ def read_structures(
     if name.endswith(_SDF) and smiles_column is not None:
         raise OptionError(f"{path.name} is an SDF: its structures are in no column")
     try:
+        if name.endswith(_SDF) and id_column is not None:
+            _require_field(path, id_column)
         with _opened(path) as (raw, text):
             if name.endswith(_SDF):
                 records: Iterator[InputRecord] = (
@@ -178,12 +185,40 @@ def _place(name: str, header: list[str], column: str) -> int:
     return header.index(column)
 
 
+def _require_field(path: Path, field: str) -> None:
+    """Nothing, if some record of an SDF has the data field, or there is no record; reads up to the first one with it.
+
+    Raises:
+        UnknownNameError: None has; names the fields that there are.
+        DataFileError: There are none.
+    """
+    known: dict[str, None] = {}
+    n_records = 0
+    with _opened(path) as (_, text):
+        for record in sdf_records(text):
+            if field in record.fields:
+                return
+            n_records += 1
+            if len(known) < _MOST_FIELDS:
+                known.update(dict.fromkeys(record.fields))
+    if n_records and not known:
+        raise DataFileError(f"{path.name}: no record has a data field, so none has one named {field!r}")
+    if n_records:
+        raise unknown_name(f"data field of {path.name}", field, list(known))
+
+
 def _of_sdf(row: int, record: SdfRecord, id_column: str | None) -> InputRecord:
-    identifier = record.title if id_column is None else record.fields.get(id_column, "")
+    lacks_field = id_column is not None and id_column not in record.fields
+    identifier = record.title if id_column is None or lacks_field else record.fields[id_column]
     found = sdf_smiles(record)
     if isinstance(found, Refusal):
         explanation = REFUSAL_TEXTS[found].replace("the SMILES", "the record")
         return InputRecord(
-            row=row, identifier=identifier or str(row), smiles="", reason=found.value, explanation=explanation
+            row=row,
+            identifier=identifier or str(row),
+            smiles="",
+            reason=found.value,
+            explanation=explanation,
+            lacks_field=lacks_field,
         )
-    return InputRecord(row=row, identifier=identifier or str(row), smiles=found)
+    return InputRecord(row=row, identifier=identifier or str(row), smiles=found, lacks_field=lacks_field)

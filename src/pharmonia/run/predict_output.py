@@ -17,6 +17,7 @@ from pharmonia.chem.standardise_qsar_settings import Refusal
 from pharmonia.data.tasks import TaskKind
 from pharmonia.run.bundle_tasks import BundleTask
 from pharmonia.run.predict import SETS, PredictionTable
+from pharmonia.run.predict_domain import DomainState
 from pharmonia.run.predict_input import InputRecord
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -155,7 +156,7 @@ def as_table(records: Sequence[InputRecord], found: PredictionTable, layout: Tab
 def _values(found: PredictionTable) -> dict[str, npt.NDArray[np.generic]]:
     """(n_compounds, n_tasks) of each column of a prediction; None where there is none of texts and flags."""
     flags = found.in_domain.astype(object)
-    flags[np.isnan(found.predicted)] = None
+    flags[np.isnan(found.predicted) | (found.domain is DomainState.UNKNOWN)] = None
     return {
         "predicted": found.predicted,
         "lower": found.lower,

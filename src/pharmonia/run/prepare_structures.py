@@ -9,7 +9,7 @@ import numpy as np
 
 from pharmonia.base.canonical import Json, digest_json
 from pharmonia.chem.ecfp import Ecfp
-from pharmonia.chem.ecfp_matrix import Columns, CsrMatrix, EcfpSettings
+from pharmonia.chem.ecfp_matrix import Codes, CsrMatrix, EcfpSettings, EnvironmentRows
 from pharmonia.chem.folds import fold_scaffold
 from pharmonia.chem.reference import PreparedStructure, reference_digest
 from pharmonia.chem.reference_structures import reference_structures
@@ -25,7 +25,7 @@ from pharmonia.run.prepare_pool import StructurePool, Work
 _BATCH = 20_000  # texts whose payloads are held at a time
 _FORM, _REFUSAL = b"=", b"!"
 _CRASHED = _REFUSAL + Refusal.CRASHED.value.encode()  # never kept: the next time it may go well
-_FORMS_VERSION, _FEATURES_VERSION = 2, 3  # raised whenever the code of a stage gives other results
+_FORMS_VERSION, _FEATURES_VERSION = 2, 4  # raised whenever the code of a stage gives other results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,11 +34,13 @@ class Featurised:
 
     Args:
         matrix: One row per form.
+        environments: The same before they were folded into columns.
         scaffolds: One per form; empty for a form without a ring.
         crashed: Forms that ended their process, by index; they have neither columns nor scaffold.
     """
 
     matrix: CsrMatrix
+    environments: EnvironmentRows
     scaffolds: tuple[str, ...]
     crashed: tuple[int, ...]
 
@@ -82,23 +84,26 @@ class StructurePipeline:
         return found
 
     def featurise(self, forms: Sequence[str], what: str = "computing fingerprints and scaffolds") -> Featurised:
-        """Columns and scaffold of standard forms."""
+        """Environments, columns and scaffold of standard forms."""
         settings = self._profile.ecfp
         work = partial(_featurise, settings, self._profile.folds.n_rings)
         scaffolds: list[str] = []
-        parts: list[Columns] = [np.zeros(0, dtype=np.int32)]
+        parts: list[Codes] = [np.zeros(0, dtype=np.uint32)]
         lengths: list[int] = [0]
         crashed: list[int] = []
         for payloads in self._batches(self._features_stage, work, forms, what):
             batch = [_features(payload) for payload in payloads]
             crashed.extend(len(scaffolds) + i for i, payload in enumerate(payloads) if payload[:1] == _REFUSAL)
             scaffolds.extend(scaffold for scaffold, _ in batch)
-            lengths.extend(columns.size for _, columns in batch)
-            parts.append(np.concatenate([columns for _, columns in batch]))
-        matrix = CsrMatrix(
-            indptr=np.cumsum(lengths, dtype=np.int64), indices=np.concatenate(parts), n_columns=settings.n_bits
+            lengths.extend(codes.size for _, codes in batch)
+            parts.append(np.concatenate([codes for _, codes in batch]))
+        found = EnvironmentRows(indptr=np.cumsum(lengths, dtype=np.int64), codes=np.concatenate(parts))
+        return Featurised(
+            matrix=found.folded(settings.n_bits),
+            environments=found,
+            scaffolds=tuple(scaffolds),
+            crashed=tuple(crashed),
         )
-        return Featurised(matrix=matrix, scaffolds=tuple(scaffolds), crashed=tuple(crashed))
 
     def reference(self) -> str:
         """Digest of what this installation makes of the reference structures, under this profile."""
@@ -153,16 +158,16 @@ def _featurise(settings: EcfpSettings, n_rings: int, forms: Sequence[str]) -> li
     payloads = []
     for form in forms:
         parsed = molecule(form)
-        columns = ecfp.columns(parsed).astype("<u4")
-        payloads.append(_FORM + fold_scaffold(parsed, n_rings).encode() + b"\x00" + columns.tobytes())
+        codes = ecfp.environments(parsed).astype("<u4")
+        payloads.append(_FORM + fold_scaffold(parsed, n_rings).encode() + b"\x00" + codes.tobytes())
     return payloads
 
 
-def _features(payload: bytes) -> tuple[str, Columns]:
+def _features(payload: bytes) -> tuple[str, Codes]:
     if payload[:1] == _REFUSAL:
-        return "", np.zeros(0, dtype=np.int32)
-    scaffold, _, columns = payload[1:].partition(b"\x00")
-    return scaffold.decode(), np.frombuffer(columns, dtype="<u4").astype(np.int32)
+        return "", np.zeros(0, dtype=np.uint32)
+    scaffold, _, codes = payload[1:].partition(b"\x00")
+    return scaffold.decode(), np.frombuffer(codes, dtype="<u4").astype(np.uint32)
 
 
 @lru_cache(maxsize=2)

@@ -13,7 +13,7 @@ from pharmonia.base.canonical import Json
 from pharmonia.base.errors import DataFileError
 from pharmonia.data.interactions import Pairs
 from pharmonia.data.partner import PartnerDataset
-from pharmonia.data.tasks import PreparedTasks
+from pharmonia.data.tasks import PreparedTasks, TaskKind
 from pharmonia.evaluate.metrics import score
 from pharmonia.governance.plan import RunPlan
 from pharmonia.learn.multitask_data import predict_labels, task_places
@@ -42,7 +42,8 @@ class PartScore:
         task: Its identifier.
         metric: Such as `mse` or `auroc`.
         value: NaN where the rows do not define it.
-        n_rows: That it is over.
+        n_rows: That it is over; in regression, values that are not bounds.
+        n_bounds: Rows whose values are bounds, which of the metrics only `rmse_censored` is over too.
 
     Raises:
         DataFileError: No rows.
@@ -53,9 +54,10 @@ class PartScore:
     metric: str
     value: float
     n_rows: int
+    n_bounds: int
 
     def __post_init__(self) -> None:
-        if self.n_rows < 1:
+        if min(self.n_rows, self.n_bounds) < 0 or self.n_rows + self.n_bounds < 1:
             raise DataFileError(f"{self.task}: a score is over at least one row, got {self.n_rows}")
 
 
@@ -95,7 +97,7 @@ def _of_pairs(
 ) -> tuple[PartScore, ...]:
     found = score(pairs.value, predict(local, method, model.parameters, private, dataset, pairs))
     return tuple(
-        PartScore(part="valid", task=INTERACTIONS, metric=name, value=value, n_rows=found.n_rows)
+        PartScore(part="valid", task=INTERACTIONS, metric=name, value=value, n_rows=found.n_rows, n_bounds=0)
         for name, value in (("ci", found.ci), ("mse", found.mse))
     )
 
@@ -115,13 +117,22 @@ def _of_tasks(
         if not chosen.size:
             continue
         rows = label_rows(prepared, chosen, predict_labels(network, prepared, places, chosen))
-        n_rows = np.bincount(rows.task, minlength=rows.n_tasks).tolist()
+        is_value = np.array([task.kind is TaskKind.REGRESSION for task in prepared.tasks])[rows.task]
+        bound = is_value & (rows.censor != 0)
+        n_rows, n_bounds = (np.bincount(rows.task[part], minlength=rows.n_tasks).tolist() for part in (~bound, bound))
         for name, values in plain_scores(rows, prepared).items():
             kind, metric = name.split(".")
             found += [
-                PartScore(part=part, task=task.task_id, metric=metric, value=float(values[number]), n_rows=n)
-                for number, (task, n) in enumerate(zip(prepared.tasks, n_rows, strict=True))
-                if n and task.kind.value == kind
+                PartScore(
+                    part=part,
+                    task=task.task_id,
+                    metric=metric,
+                    value=float(values[number]),
+                    n_rows=n_rows[number],
+                    n_bounds=n_bounds[number],
+                )
+                for number, task in enumerate(prepared.tasks)
+                if n_rows[number] + n_bounds[number] and task.kind.value == kind
             ]
     return tuple(found)
 
@@ -129,7 +140,9 @@ def _of_tasks(
 def write_scores(
     folder: Path, partner: str, model: DeliveredModel, scores: tuple[PartScore, ...], problem: str
 ) -> None:
-    """Write `scores.json`, mode 0600: by part, task and metric, with the rows; null where rows define no value.
+    """Write `scores.json`, mode 0600: by part, task and metric; null where rows define no value.
+
+    Each task has its rows and, apart from them, its bounds.
 
     Args:
         folder: Where the model lies.
@@ -143,7 +156,7 @@ def write_scores(
     """
     parts: dict[str, dict[str, dict[str, Json]]] = {}
     for one in scores:
-        task = parts.setdefault(one.part, {}).setdefault(one.task, {"n_rows": one.n_rows})
+        task = parts.setdefault(one.part, {}).setdefault(one.task, {"n_rows": one.n_rows, "n_bounds": one.n_bounds})
         task[one.metric] = one.value if math.isfinite(one.value) else None
     document: Json = {
         "format": FORMAT,
