@@ -18,7 +18,7 @@ from pharmonia.data.tasks import Labels, PreparedTasks, Task, TaskKind
 from pharmonia.run.bundle_export import TaskNote
 from pharmonia.run.bundle_runs import notes_table
 from pharmonia.run.cache import publish, staging
-from pharmonia.run.prepare_files import CANDIDATES, write_prepared
+from pharmonia.run.prepare_files import CANDIDATES, COMPOUND_ROWS, write_prepared
 
 RECIPE = Recipe(
     profile=simulation_profile(), rdkit="2026.09.1", key_commitment=SIMULATION_KEY.commitment(), reference="a" * 64
@@ -113,5 +113,19 @@ def put_in_cache(made: QsarWorld) -> Path:
     folder = world_folder(QsarSet.ADME)
     folder.parent.mkdir(parents=True, exist_ok=True)
     candidates = notes_table(notes_of(made.prepared.tasks), made.prepared.tasks)
-    write_prepared(folder, made.prepared, RECIPE, {SCAFFOLDS: groups, CANDIDATES: candidates})
+    forms = pa.table(
+        {
+            "input_compound_id": [str(row) for row in rows.to_pylist()],
+            "standard_smiles": [form_of(row) for row in rows.to_pylist()],
+            "row": rows,
+            "fold": made.prepared.fold,
+        }
+    )
+    others = {SCAFFOLDS: groups, CANDIDATES: candidates, COMPOUND_ROWS: forms}
+    write_prepared(folder, made.prepared, RECIPE, others)
     return folder
+
+
+def form_of(row: int) -> str:
+    """What stands for the structure of a drawn compound."""
+    return "C" * (row + 1)

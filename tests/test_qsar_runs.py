@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.csv as pa_csv
 import pytest
 
 from pharmonia.base.canonical import digest_json
@@ -20,10 +21,10 @@ from pharmonia.bench.qsar_hand_over import RUN_FILE
 from pharmonia.bench.qsar_settings import QsarSettings
 from pharmonia.bench.qsar_training import run_job, world_view
 from pharmonia.cli.main import main
-from pharmonia.data.adme import AssayTable
+from pharmonia.data.adme import BIOGEN_COLUMNS, BIOGEN_UNITS, AssayTable
 from pharmonia.data.assays_tables import sort_tables
 from pharmonia.data.interactions import EncodedInteractions
-from pharmonia.data.qsar import Sharing, TaskQuorum
+from pharmonia.data.qsar import TEST_FOLD, VALID_FOLD, Sharing, TaskQuorum
 from pharmonia.data.qsar_sets import N_BITS, SIMULATION_KEY, QsarSet, adme_tables, interaction_tables
 from pharmonia.evaluate.qsar import QsarArm
 from pharmonia.learn.algorithms import Schedule
@@ -32,11 +33,11 @@ from pharmonia.learn.multitask_network import trained_network
 from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.learn.settings import Aggregation, Method, Optimiser
 from pharmonia.run.arrayfile import read_arrays
-from pharmonia.run.bundle_runs import task_notes
+from pharmonia.run.bundle_runs import find_run, read_partner, task_notes
 from pharmonia.run.prepare_files import open_prepared
 from pharmonia.run.prepare_key import read_preparation_key
 from pharmonia.run.records import RoundRecord
-from qsar_cases import RECIPE, notes_of, put_in_cache, world
+from qsar_cases import RECIPE, form_of, notes_of, put_in_cache, world
 from run_cases import NEVER, NOW, OFTEN
 
 LOCAL = MultitaskSettings(
@@ -114,6 +115,9 @@ def test_federated_leaves_each_partner_what_predicts_its_labels_again(tmp_path: 
         everything = np.arange(len(prepared.labels), dtype=np.int64)
         again = predict_labels(network, prepared, places, everything)
         np.testing.assert_array_equal(again, np.load(home / "predictions.npy"))
+        listed = pa_csv.read_csv(home / "prepared" / "compounds.csv").to_pydict()
+        assert listed["row"] == list(range(share.compound.size))
+        assert listed["standard_smiles"] == [form_of(row) for row in share.compound.tolist()]
         _, asked, own = np.intersect1d(shared.evaluated, share.label, return_indices=True)
         np.testing.assert_allclose(result.predicted[asked], again[own], atol=1e-6)
 
@@ -210,6 +214,11 @@ def test_each_target_and_each_endpoint_is_an_assay(kiba_sample: EncodedInteracti
     )  # fmt: skip
     listed = sort_tables(adme_tables(table), None)
     assert listed.results[0].columns["standard_value"].to_pylist() == [1.0, 2.0, 3.0]
+    assert listed.assays[0].columns["standard_unit"].to_pylist() == ["", ""]
+    named = replace(table, endpoints=("hlm_clint", "human_ppb"))
+    units = sort_tables(adme_tables(named), None).assays[0].columns["standard_unit"].to_pylist()
+    assert units == ["log10 mL/min/kg", "log10 % unbound"]
+    assert set(BIOGEN_UNITS) == set(BIOGEN_COLUMNS)
 
 
 SMALL = ["--partners", "2", "--rounds", "2", "--trunk", "4", "--aggregation", "plain", "--workers", "1"]
@@ -237,6 +246,14 @@ def test_the_command_writes_every_file(
     home = out / json.loads((out / "federated.json").read_text())["0"]
     assert (home / RUN_FILE).exists()
     assert (home / "partner-2" / "predictions.npy").exists()
+    for partner in ("partner-1", "partner-2"):
+        prepared, alone = open_prepared(home / partner / "prepared"), np.load(home / partner / "alone.npy")
+        judged = np.isin(prepared.fold[prepared.labels.compound], (VALID_FOLD, TEST_FOLD))
+        np.testing.assert_array_equal(np.isfinite(alone), judged)
+        assert (alone != np.load(home / partner / "predictions.npy"))[judged].any()
+    trained, _, _ = read_partner(find_run(out, 0), "Partner 1", None)
+    assert trained.alone is not None
+    assert np.isfinite(trained.alone).all()
     assert read_preparation_key(out / "simulation.key") == SIMULATION_KEY
 
 

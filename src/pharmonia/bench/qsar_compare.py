@@ -1,5 +1,6 @@
 """The comparison on many tasks: federated against what partners can do without, on the same test compounds."""
 
+import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ from pharmonia.run.files import write_whole
 from pharmonia.run.prepare_key import write_preparation_key
 from pharmonia.run.records import RoundRecord
 
-FEDERATED_FILE, KEY_FILE = "federated.json", "simulation.key"
+FEDERATED_FILE, KEY_FILE, ALONE_FILE = "federated.json", "simulation.key", "alone.npy"
 AUXILIARY = "auxiliary: it helps training only"
 _OWN_RUNS = (QsarArm.ALONE, QsarArm.BOOSTED)
 _TRAINED = (QsarArm.ALONE, QsarArm.FEDERATED, QsarArm.POOLED)
@@ -73,6 +74,7 @@ def compare_tasks(
     jobs = _jobs(settings)
     work = partial(_do, workplace=workplace, now=now)
     results = results_of(jobs, work, _sizes(jobs), n_workers=workplace.n_workers, on_progress=on_progress)
+    _leave_own_predictions(results, workplace)
     seeds = [score(_outcome(settings, seed, results)) for seed in settings.seeds]
     description = _describe(settings, results, command=command, now=now)
     return build_qsar_report(seeds, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
@@ -98,6 +100,26 @@ def write_federated_runs(settings: QsarSettings, workplace: Workplace, folder: P
     write_whole(folder / FEDERATED_FILE, (json.dumps(named, indent=1) + "\n").encode())
     if not (folder / KEY_FILE).exists():
         write_preparation_key(folder / KEY_FILE, SIMULATION_KEY)
+
+
+def _leave_own_predictions(results: dict[QsarJob, QsarResult], workplace: Workplace) -> None:
+    """Put what each partner's own model gives for its labels beside its share of the federated run, for its card.
+
+    (n_labels,) float32 each; NaN for labels trained on.
+    """
+    store = workplace.place.open()
+    federated = {job.seed: store.folder(run_id_of(job)) for job in results if job.arm is QsarArm.FEDERATED}
+    for job, result in results.items():
+        if job.arm is not QsarArm.ALONE or job.partner is None:
+            continue
+        shared = share_out(job.settings, job.seed)
+        share = shared.partners[job.partner]
+        _, place, own = np.intersect1d(shared.evaluated, share.label, assume_unique=True, return_indices=True)
+        every = np.full(share.label.size, np.nan, dtype=np.float32)
+        every[own] = result.predicted[place]
+        content = io.BytesIO()
+        np.save(content, every, allow_pickle=False)
+        write_whole(federated[job.seed] / f"partner-{job.partner + 1}" / ALONE_FILE, content.getvalue())
 
 
 def _jobs(settings: QsarSettings) -> list[QsarJob]:

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from pharmonia import __version__
 from pharmonia.base.arrays import Vector
@@ -19,7 +21,7 @@ from pharmonia.learn.multitask_settings import MultitaskSettings
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.bundle_runs import notes_table, task_notes
 from pharmonia.run.files import write_whole
-from pharmonia.run.prepare_files import CANDIDATES, write_prepared
+from pharmonia.run.prepare_files import CANDIDATES, COMPOUND_ROWS, write_prepared
 from pharmonia.run.records import TrainedModel
 
 RUN_FILE = "run.json"
@@ -61,10 +63,14 @@ def hand_over(
     if (folder / RUN_FILE).exists():
         return
     private, recipe = read_private(folder), world_recipe(job.settings.dataset)
-    notes = task_notes(world_folder(job.settings.dataset))
+    world = world_folder(job.settings.dataset)
+    notes = task_notes(world)
+    forms = pa_csv.read_csv(world / COMPOUND_ROWS) if (world / COMPOUND_ROWS).is_file() else None
     for index, share in enumerate(owners):
         home = partner_folder(folder, index)
         others = {CANDIDATES: notes_table(notes, share.prepared.tasks)} if notes else {}
+        if forms is not None:
+            others[COMPOUND_ROWS] = _forms_of(forms, share, shared.world.prepared.n_compounds)
         write_prepared(home / PREPARED, share.prepared, recipe, others)
         write_arrays(home / PRIVATE_FILE, {"private": private[share.name]}, {"partner": share.name})
         places = task_places(share.prepared, settings)
@@ -74,6 +80,15 @@ def hand_over(
     write_whole(
         folder / RUN_FILE, (json.dumps(_description(job, owners, settings, shared, model), indent=1) + "\n").encode()
     )
+
+
+def _forms_of(forms: pa.Table, share: PartnerShare, n_world: int) -> pa.Table:
+    """Identifiers and standard forms of a share's compounds, with the rows that they have in it."""
+    place = np.full(n_world, -1, dtype=np.int64)
+    place[share.compound] = np.arange(share.compound.size)
+    rows = place[forms["row"].to_numpy()]
+    numbered = forms.set_column(forms.column_names.index("row"), "row", pa.array(rows, pa.int32()))
+    return numbered.filter(pa.array(rows >= 0))
 
 
 def _description(

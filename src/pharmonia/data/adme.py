@@ -20,6 +20,14 @@ BIOGEN_COLUMNS = {  # endpoint and the source's column
     "rat_ppb": "LOG PLASMA PROTEIN BINDING (RAT) (% unbound)",
     "rlm_clint": "LOG RLM_CLint (mL/min/kg)",
 }
+BIOGEN_UNITS = {
+    "hlm_clint": "log10 mL/min/kg",
+    "mdr1_mdck_er": "log10 B-A/A-B",
+    "solubility_ph_6_8": "log10 ug/mL",
+    "human_ppb": "log10 % unbound",
+    "rat_ppb": "log10 % unbound",
+    "rlm_clint": "log10 mL/min/kg",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from pharmonia.chem.ecfp_matrix import EcfpSettings
 from pharmonia.chem.keyed import PreparationKey
-from pharmonia.data.adme import AssayTable
+from pharmonia.data.adme import BIOGEN_UNITS, AssayTable
 from pharmonia.data.assays import AssayType
 from pharmonia.data.assays_tables import (
     ASSAY_ID,
     ASSAY_TYPE,
     COMPOUND_ID,
     SMILES,
+    UNIT,
     VALUE,
     SourceTable,
 )
@@ -63,7 +64,11 @@ def adme_tables(table: AssayTable) -> list[SourceTable]:
     compound, endpoint = np.nonzero(np.isfinite(table.values))
     return _tables(
         table.name,
-        assays={ASSAY_ID: list(table.endpoints), ASSAY_TYPE: [AssayType.ADME.value] * len(table.endpoints)},
+        assays={
+            ASSAY_ID: list(table.endpoints),
+            ASSAY_TYPE: [AssayType.ADME.value] * len(table.endpoints),
+            UNIT: [BIOGEN_UNITS.get(endpoint, "") for endpoint in table.endpoints],
+        },
         results={
             COMPOUND_ID: [table.compound_ids[index] for index in compound.tolist()],
             ASSAY_ID: [table.endpoints[index] for index in endpoint.tolist()],
