@@ -45,7 +45,7 @@ from pharmonia.run.prepare_structures import StructurePipeline
 
 SCAFFOLDS = "scaffolds.csv"
 _GROUPS = ("scaffold", "cluster")
-_VERSION = 3  # raised whenever the folder would hold something else
+_VERSION = 4  # raised whenever the folder would hold something else
 
 
 def world_folder(name: QsarSet) -> Path:
