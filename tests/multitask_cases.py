@@ -1,6 +1,7 @@
 """Small data of many tasks for tests, and what a coordinator does with those who train on them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,6 +34,7 @@ PLAIN = MultitaskSettings(
     batch_size=24,
     local_epochs=2,
 )
+ONE_PASS = replace(PLAIN, local_epochs=1)  # a round, which is all that plans take with FedSGD
 FEDSGD = Method.parse("fedsgd")
 KINDS = (DataKind.CLASSIFICATION, DataKind.REGRESSION)
 CATALOGUE = {"herg": DataKind.CLASSIFICATION, "logd": DataKind.REGRESSION, "ppb": DataKind.REGRESSION}

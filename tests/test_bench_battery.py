@@ -139,6 +139,12 @@ def test_the_batteries_that_come_along_can_be_read(path: Path) -> None:
         ('["fedavg", "fedavg+private-head"]', '["fedavg", "fedavg"]', "one of them twice"),
         ('"alone", ', '"alone", "alone", ', "arms has an entry twice"),
         ('name = "small"', 'nam = "small"', "the battery has nam"),
+        ("rounds = 2", "rounds = true", "rounds must be a whole number, got True"),
+        ("seeds = 2", "seeds = true", "seeds must be a whole number of at least 1, got True"),
+        ("partners = [3]", "partners = [true, 3]", "partners must be whole numbers"),
+        ('name = "small"', "", "a battery needs a name"),
+        ('name = "small"', 'name = " "', "a battery needs a name"),
+        ('name = "small"', "name = 3", "a battery needs a name"),
         ("batch_size = 60", 'optimiser = "adm"', "adm"),
         ("batch_size = 60", "learning_rate = 3", "learning_rate must be"),
     ],
@@ -150,6 +156,20 @@ def test_a_battery_file_with_a_mistake_is_refused_with_the_place(
     with pytest.raises(InputError, match=match) as caught:
         battery_of(tmp_path, SMALL.replace(old, new, 1))
     assert "battery.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("training", "block", "match"),
+    [
+        ("local_epochs = 2", 'methods = ["fedavg", "fedsgd"]', "fedsgd .* takes 1 local epoch, got 2"),
+        ("", 'models = ["gin", "gcn"]\nmethods = ["fedavg+private-norms"]', "the network gcn has no normalisation"),
+    ],
+)
+def test_a_method_that_does_not_go_with_the_rest_is_refused(
+    tmp_path: Path, training: str, block: str, match: str
+) -> None:
+    with pytest.raises(InputError, match=match):
+        battery_of(tmp_path, f'name = "one"\n[training]\n{training}\n[[block]]\n{block}')
 
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:

@@ -241,6 +241,7 @@ def test_a_plan_on_many_tasks_says_all_of_its_training(folder: Path) -> None:
     for wrong, words in (
         (("--trunk", "wide"), "takes widths"),
         (("--method", "fedsgd+private-head"), "private anyway"),
+        (("--local-epochs", "2"), "fedsgd goes through the rows once a round"),
     ):
         with pytest.raises(OptionError, match=words):
             run("plan", "new-tasks", folder / "other.json", *named, *options, *wrong)

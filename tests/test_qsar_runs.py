@@ -292,5 +292,7 @@ def test_settings_out_of_range_are_refused() -> None:
     for wrong in ({"n_partners": 1}, {"seeds": ()}, {"seeds": (1, 1)}, {"seeds": (-1,)}):
         with pytest.raises(OptionError):
             replace(SETTINGS, **wrong)
+    with pytest.raises(OptionError, match="takes 1 local epoch, got 4; give more rounds"):
+        replace(SETTINGS, local=replace(LOCAL, local_epochs=4))
     with pytest.raises(UnknownNameError):
         Method.parse("melloddy")

@@ -113,6 +113,14 @@ def test_the_learning_rate_drops_at_the_coordinator_too(tmp_path: Path) -> None:
     assert dropped.rounds[1].aggregate_digest != kept.rounds[1].aggregate_digest
 
 
+def test_the_training_loss_of_fedsgd_is_over_the_one_pass_that_it_makes(tmp_path: Path) -> None:
+    records = [
+        train(tmp_path / f"{n}", "fedsgd", settings=replace(PLAIN, local_epochs=n), rounds=1)[0].rounds[0]
+        for n in (1, 4)
+    ]
+    assert records[0].train_loss == records[1].train_loss
+
+
 def test_a_method_with_private_norms_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     plan = TrainingPlan(
         local=PLAIN, method=Method.parse("fedavg+private-norms"), schedule=Schedule(rounds=1, patience=9), seed=3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from governance_cases import NOW, OWNERS
-from multitask_cases import PLAIN, data_of, partners
+from multitask_cases import ONE_PASS, data_of, partners
 from pharmonia.base.errors import (
     DataFileError,
     EngineError,
@@ -165,12 +165,12 @@ def with_tasks(place: Consortium, parts: Sequence[PreparedTasks], method: str) -
         place.drafted(),
         recipe=recipe.digest,
         model=MULTITASK,
-        model_settings=listed(multitask_model_settings(PLAIN)),
+        model_settings=listed(multitask_model_settings(ONE_PASS)),
         method=method,
-        method_settings=listed(multitask_method_settings(PLAIN, patience=50)),
+        method_settings=listed(multitask_method_settings(ONE_PASS, patience=50)),
     )
     place.file(plan)
-    return PLAIN
+    return ONE_PASS
 
 
 @pytest.mark.parametrize("method", ["fedsgd", "fedavg"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance_cases import CODE, END, NOW, OWNERS, founded, plan_under
-from multitask_cases import PLAIN
+from multitask_cases import ONE_PASS
 from pharmonia.base.errors import (
     CacheError,
     DocumentError,
@@ -206,7 +206,7 @@ def test_a_network_of_many_tasks_is_read_back_as_it_was_written(
     regression: tuple[str, ...],
 ) -> None:
     local = replace(
-        PLAIN,
+        ONE_PASS,
         trunk=trunk,
         head=head,
         dropout=dropout,
@@ -238,12 +238,22 @@ def of_tasks(local: MultitaskSettings) -> RunPlan:
     ],
 )
 def test_strange_settings_of_many_tasks_are_refused_by_name(name: str, value: str, said: str) -> None:
-    plan = of_tasks(PLAIN)
+    plan = of_tasks(ONE_PASS)
     values = {one.name: one.value for one in plan.model_settings} | {name: value}
     with pytest.raises(OptionError, match=said):
         training_plan_of(replace(plan, model_settings=listed(values)))
     with pytest.raises(OptionError, match="private"):
         training_plan_of(replace(plan, method="fedavg+private-head"))
+
+
+def test_a_method_that_the_settings_do_not_go_with_is_refused() -> None:
+    passes = "fedsgd goes through the rows once a round, so it takes 1 local epoch, got 2"
+    for plan in (with_setting(drafted("fedsgd"), "local-epochs", 2), of_tasks(replace(ONE_PASS, local_epochs=2))):
+        with pytest.raises(OptionError, match=passes):
+            training_plan_of(plan)
+    plan = replace(drafted("scaffold+private-norms"), model="deepdta")
+    with pytest.raises(OptionError, match=r"the network deepdta has no normalisation .* leave out \+private-norms"):
+        training_plan_of(plan)
 
 
 def test_what_this_version_cannot_do_is_not_done_in_another_way() -> None:

@@ -319,7 +319,7 @@ def test_a_round_that_was_summed_with_a_site_waits_for_it(aurora: Consortium, wh
 
 def test_a_site_that_missed_some_steps_of_a_round_takes_part_in_those_that_follow(aurora: Consortium) -> None:
     """With FedSGD: lost at the second of four steps, back in a resumed run that makes the first three as they were."""
-    steps = listed(multitask_method_settings(replace(PLAIN, batch_size=BATCH), patience=50))
+    steps = listed(multitask_method_settings(replace(PLAIN, batch_size=BATCH, local_epochs=1), patience=50))
     aurora.file(replace(aurora.signed.plan, method="fedsgd", method_settings=steps, n_rounds=1))
     with pytest.raises(KilledError):
         run(aurora, before=both(killed_at(0, 3), lost_in(0, 1, LOST)))

@@ -147,10 +147,13 @@ def read_battery(path: Path) -> Battery:
 
 def _battery(content: Table) -> Battery:
     _require_keys(content, _TOP_KEYS, "the battery")
+    name = content.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise OptionError(f'a battery needs a name, such as name = "mine", got {name!r}')
     training = _table(content, "training")
     _require_keys(training, _TRAINING_KEYS, "[training]")
     seeds = content.get("seeds", 1)
-    if not isinstance(seeds, int) or seeds < 1:
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise OptionError(f"seeds must be a whole number of at least 1, got {seeds!r}")
     blocks = content.get("block", [])
     if not isinstance(blocks, list) or not blocks:
@@ -158,7 +161,7 @@ def _battery(content: Table) -> Battery:
     public = str(content.get("public", ""))
     cells = [cell for block in blocks for cell in _cells(block, training, seeds, public)]
     return Battery(
-        name=str(content.get("name", "")),
+        name=name,
         title=str(content.get("title", "")),
         cells=tuple(cells),
         training=tuple((name, str(value)) for name, value in training.items()),
@@ -255,7 +258,7 @@ def _numbers(table: Table, name: str, default: Sequence[int]) -> tuple[int, ...]
     items = _items(table, name)
     if items is None:
         return tuple(default)
-    numbers = [item for item in items if isinstance(item, int)]
+    numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
     if len(numbers) != len(items):
         raise OptionError(f"{name} must be whole numbers, got {items}")
     return tuple(numbers)
@@ -263,6 +266,6 @@ def _numbers(table: Table, name: str, default: Sequence[int]) -> tuple[int, ...]
 
 def _number(table: Table, name: str, default: int) -> int:
     value = table.get(name, default)
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise OptionError(f"{name} must be a whole number, got {value!r}")
     return value

@@ -10,7 +10,7 @@ from pharmonia.data.qsar import Sharing, TaskQuorum
 from pharmonia.data.qsar_sets import QsarSet
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.multitask_settings import MultitaskSettings, check_method
-from pharmonia.learn.settings import MAX_SEED, Aggregation, Algorithm, Method
+from pharmonia.learn.settings import MAX_SEED, Aggregation, Algorithm, Method, check_passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ class QsarSettings:
         if min(self.seeds) < 0 or max(self.seeds) > MAX_SEED:
             raise OptionError(f"a seed must be 0 to {MAX_SEED}, got {self.seeds}")
         check_method(self.method)
+        check_passes(self.method, self.local.local_epochs)
 
     @property
     def federated_batch_size(self) -> int:

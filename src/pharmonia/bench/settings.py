@@ -8,7 +8,7 @@ from pharmonia.base.errors import OptionError
 from pharmonia.bench.scenario import Scenario
 from pharmonia.data.splits import SplitKind
 from pharmonia.learn.algorithms import Schedule
-from pharmonia.learn.settings import MAX_SEED, Aggregation, LocalSettings, Method
+from pharmonia.learn.settings import MAX_SEED, Aggregation, LocalSettings, Method, check_passes, check_private
 
 MAX_SEEDS = 100
 
@@ -29,7 +29,7 @@ class ComparisonSettings:
         schedule: How long to train.
 
     Raises:
-        OptionError: A value is out of range.
+        OptionError: A value is out of range, or a method that means something else with these local settings.
     """
 
     dataset: str
@@ -49,6 +49,8 @@ class ComparisonSettings:
             raise OptionError(f"a comparison takes 1 to {MAX_SEEDS} different seeds, got {self.seeds}")
         if min(self.seeds) < 0 or max(self.seeds) > MAX_SEED:
             raise OptionError(f"a seed must be 0 to {MAX_SEED}, got {self.seeds}")
+        check_passes(self.method, self.local.local_epochs)
+        check_private(self.method, self.local.model)
 
     def to_json(self, seed: int) -> dict[str, Json]:
         """Plain values that determine the alone and pooled runs of one seed, for their digests."""

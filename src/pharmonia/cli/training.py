@@ -39,7 +39,7 @@ NormName = Annotated[str, typer.Option(help="In the network: batch or layer.", r
 OptimiserName = Annotated[str, typer.Option(help="adam or sgd.", rich_help_panel=TRAINING)]
 LearningRate = Annotated[float, typer.Option(help="Step size.", rich_help_panel=TRAINING)]
 BatchSize = Annotated[int, typer.Option(help="Rows per step.", rich_help_panel=TRAINING)]
-LocalEpochs = Annotated[int, typer.Option(help="Passes per round.", rich_help_panel=TRAINING)]
+LocalEpochs = Annotated[int, typer.Option(help="Passes per round; 1 with fedsgd.", rich_help_panel=TRAINING)]
 MethodName = Annotated[
     str,
     typer.Option(

@@ -25,7 +25,7 @@ class MultitaskSettings:
         learning_rate: Above 0.
         drop_round: From this round on, the learning rate is 0.3 of what it was; SparseChem's recipe is half-way.
         batch_size: Compounds per step; with FedSGD, of all partners together.
-        local_epochs: Passes over the compounds per round.
+        local_epochs: Passes over the compounds per round; with FedSGD it is 1.
 
     Raises:
         OptionError: A value is out of range.

@@ -34,7 +34,7 @@ class LocalSettings:
         optimiser: Its state stays at the partner from round to round; with FedSGD, at the coordinator.
         learning_rate: Above 0.
         batch_size: Rows per step, at least 2; with FedSGD, of all partners together.
-        local_epochs: Passes over the training rows per round, at least 1.
+        local_epochs: Passes over the training rows per round, at least 1; with FedSGD it is 1.
 
     Raises:
         OptionError: A value is out of range.
@@ -166,6 +166,32 @@ class Method:
         strength = f":{_number(self.strength)}" if self.algorithm in _STRENGTH else ""
         words = [word for word, value in _MODIFIERS.items() if value in (self.private, self.weighting)]
         return "+".join([f"{self.algorithm}{strength}", *words])
+
+
+def check_passes(method: Method, local_epochs: int) -> None:
+    """Refuse FedSGD with several local epochs, which would train every other arm of a comparison longer.
+
+    Raises:
+        OptionError: It has more than one.
+    """
+    if method.algorithm is Algorithm.FEDSGD and local_epochs > 1:
+        raise OptionError(
+            f"fedsgd goes through the rows once a round, so it takes 1 local epoch, got {local_epochs}; give more "
+            "rounds instead, or a method that trains locally, such as fedavg"
+        )
+
+
+def check_private(method: Method, model: Model) -> None:
+    """Refuse private norms where the network has none: nothing would be private.
+
+    Raises:
+        OptionError: It has none.
+    """
+    if method.private is Private.NORMS and model not in NORMED_MODELS:
+        raise OptionError(
+            f"the network {model} has no normalisation to keep private, so {method} means nothing for it; leave out "
+            f"+private-norms, or take one of {', '.join(sorted(NORMED_MODELS))}"
+        )
 
 
 def _number(value: float) -> str:

@@ -216,7 +216,8 @@ class Coordinator:
             self._trained,
             state.server,
         )
-        n_passed = self._n_rows(state, aggregate) * plan.local.local_epochs
+        n_passes = 1 if plan.method.algorithm is Algorithm.FEDSGD else plan.local.local_epochs
+        n_passed = self._n_rows(state, aggregate) * n_passes
         record = replace(
             record,
             train_loss=record.train_loss + aggregate.totals.train_error / n_passed,

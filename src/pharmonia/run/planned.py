@@ -8,7 +8,7 @@ from pharmonia.base.errors import OptionError, RefusedError
 from pharmonia.governance.plan import MAX_WEIGHT_BITS, RunPlan
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.multitask_settings import MultitaskSettings, check_method
-from pharmonia.learn.settings import LocalSettings, Method, Optimiser
+from pharmonia.learn.settings import LocalSettings, Method, Optimiser, check_passes, check_private
 from pharmonia.nn.choices import Model, Norm
 from pharmonia.run.plan_settings import PlanSettings, named
 from pharmonia.run.planned_tasks import MULTITASK, multitask_settings_of
@@ -23,7 +23,7 @@ def training_plan_of(plan: RunPlan) -> TrainingPlan:
 
     Raises:
         OptionError: A setting that is not known, missing, or of another type or range, or a privacy budget or kind of
-            secure sums that is not to be had; names plan and setting.
+            secure sums that is not to be had; names plan and setting. A method that the other settings do not go with.
         UnknownNameError: A model, norm, optimiser or method that does not exist.
         RefusedError: Updates would be seen by the server; between organisations only secure sums run.
     """
@@ -37,6 +37,8 @@ def training_plan_of(plan: RunPlan) -> TrainingPlan:
         check_method(method)
     else:
         local = _local_settings(plan, model, steps)
+        check_private(method, local.model)
+    check_passes(method, local.local_epochs)
     schedule = Schedule(rounds=plan.n_rounds, patience=steps.integer("patience"))
     model.done(frozenset())
     steps.done(_ABOUT_DATA)
