@@ -18,14 +18,15 @@ from rich.progress import (
 )
 
 from pharmonia.base.errors import MissingExtraError
+from pharmonia.base.urls import without_passwords
 
 if TYPE_CHECKING:
     from pharmonia.bench.progress import Progress as Done
 
 
 def command_line() -> str:
-    """The command as it was typed, for a report."""
-    return shlex.join(["pharmonia", *sys.argv[1:]])
+    """The command as it was typed but for passwords of URLs, for a report."""
+    return shlex.join(["pharmonia", *map(without_passwords, sys.argv[1:])])
 
 
 @contextmanager

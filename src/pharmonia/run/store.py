@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pharmonia.base.canonical import Json, canonical_json
 from pharmonia.base.errors import DiskFullError, InputError, StoreError
+from pharmonia.base.urls import without_passwords
 from pharmonia.learn.algorithms import Selection
 from pharmonia.run.arrayfile import read_arrays, write_arrays
 from pharmonia.run.records import RoundRecord, TrainedModel
@@ -86,7 +87,7 @@ class RunStore:
         self._name = "the store"
         try:
             parsed = _parsed(url)
-            self._name = f"the store {parsed.render_as_string(hide_password=True)}"
+            self._name = f"the store {without_passwords(parsed.render_as_string(hide_password=True))}"
             arguments = {}
             if parsed.get_backend_name() == "sqlite":
                 arguments["timeout"] = 60
