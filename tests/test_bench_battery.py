@@ -10,10 +10,18 @@ import pytest
 from bench_cases import NOW, SMALL, Inline, battery_of, run, use_small_data
 from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError, StoreError
 from pharmonia.bench import arms
-from pharmonia.bench.arms import ArmJob, DistilledJob, run_id_of, share_out
+from pharmonia.bench.arms import ArmJob, DistilledJob, StorePlace, run_id_of, share_out
 from pharmonia.bench.battery import read_battery
 from pharmonia.bench.battery_output import write_battery
-from pharmonia.bench.battery_run import check_cells, claim, require_same, states
+from pharmonia.bench.battery_run import (
+    check_cells,
+    claim,
+    place_of,
+    require_no_battery,
+    require_same,
+    states,
+    write_about,
+)
 from pharmonia.bench.battery_score import outcome
 from pharmonia.bench.workplace import default_place
 from pharmonia.data.splits import Part
@@ -200,28 +208,82 @@ def test_an_impossible_combination_is_named_before_anything_trains(
 def test_two_runs_on_one_folder_at_once_are_refused(tmp_path: Path) -> None:
     battery = battery_of(tmp_path / "file")
     refused = pytest.raises(StoreError, match="another run is at work")
-    with claim(tmp_path, battery, b"first"), refused, claim(tmp_path, battery, b"second"):
+    with claim(tmp_path, battery):
+        write_about(tmp_path, battery, b"first", None)
+        with refused, claim(tmp_path, battery):
+            pass
+    with claim(tmp_path, battery):  # once it is over, the next may come
         pass
-    assert (tmp_path / "battery.toml").read_bytes() == b"first"  # who is refused changes nothing
-    with claim(tmp_path, battery, b""):  # and once it is over, the next may come
-        pass
+    assert (tmp_path / "battery.toml").read_bytes() == b"first"  # claiming changes nothing
 
 
 def test_a_folder_of_another_battery_or_version_is_left_as_it_is(tmp_path: Path) -> None:
     battery = battery_of(tmp_path / "file")
-    with claim(tmp_path, battery, b"first"):
-        pass
+    with claim(tmp_path, battery):
+        write_about(tmp_path, battery, b"first", None)
     other = replace(battery, cells=battery.cells[:1])
     with pytest.raises(StoreError, match="another battery"):
         require_same(tmp_path, other)
     about = json.loads((tmp_path / "battery.json").read_text())
     (tmp_path / "battery.json").write_text(json.dumps({**about, "version": "0.0.1"}))
-    with pytest.raises(StoreError, match=r"results of pharmonia 0\.0\.1"), claim(tmp_path, battery, b"second"):
+    with pytest.raises(StoreError, match=r"results of pharmonia 0\.0\.1"), claim(tmp_path, battery):
         pass
     assert (tmp_path / "battery.toml").read_bytes() == b"first"
     (tmp_path / "battery.json").write_text("{")
     with pytest.raises(DataFileError, match="cannot be read"):
         require_same(tmp_path, battery)
+
+
+@pytest.mark.parametrize("name", ["results.json", "runs.sqlite"])
+def test_a_folder_of_a_comparison_is_left_as_it_is_and_the_reverse(tmp_path: Path, name: str) -> None:
+    battery = battery_of(tmp_path / "file")
+    require_no_battery(tmp_path)
+    (tmp_path / name).write_bytes(b"of a comparison")
+    with pytest.raises(StoreError, match="results of something else than a battery"), claim(tmp_path, battery):
+        pass
+    assert (tmp_path / name).read_bytes() == b"of a comparison"
+    write_about(tmp_path, battery, b"", None)  # a battery's folder that has such files goes on
+    with claim(tmp_path, battery):
+        pass
+    with pytest.raises(StoreError, match="results of a battery; choose another --out"):
+        require_no_battery(tmp_path)
+
+
+def test_runs_in_a_store_elsewhere_are_asked_for_there_and_its_password_is_not_noted(tmp_path: Path) -> None:
+    battery, url = battery_of(tmp_path / "file"), "postgresql://ada:geheim@host/runs"
+    assert place_of(tmp_path, None) == default_place(tmp_path)
+    write_about(tmp_path, battery, b"", None)
+    assert set(json.loads((tmp_path / "battery.json").read_text())) == {"name", "cells", "version"}
+    assert place_of(tmp_path, None) == default_place(tmp_path)
+    write_about(tmp_path, battery, b"", url)
+    require_same(tmp_path, battery)
+    assert "geheim" not in (tmp_path / "battery.json").read_text()
+    with pytest.raises(OptionError, match=r"are in the store postgresql://ada:\*\*\*@host/runs; name it with --store"):
+        place_of(tmp_path, None)
+    assert place_of(tmp_path, url) == StorePlace(url=url, folder=tmp_path / "runs")
+
+
+@pytest.mark.usefixtures("small_data")
+def test_looking_at_a_battery_makes_no_store(tmp_path: Path) -> None:
+    battery, place = battery_of(tmp_path / "file"), default_place(tmp_path)
+    assert [state.n_done for state in states(battery, place)] == [0] * 4
+    with pytest.raises(StoreError, match="`pharmonia bench run` goes on"):
+        write_battery(battery, place, tmp_path, command="pharmonia bench report", now=NOW)
+    assert not list(tmp_path.glob("runs*"))
+    (tmp_path / "runs.sqlite").touch()  # a file that holds no store is not made one either
+    assert not place.exists()
+    states(battery, place)
+    assert (tmp_path / "runs.sqlite").read_bytes() == b""
+    place.open()
+    assert place.exists()
+
+
+@pytest.mark.usefixtures("small_data")
+def test_the_state_of_a_battery_shares_its_data_out_once(tmp_path: Path) -> None:
+    many = SMALL.replace("seeds = 2", "seeds = 10").replace("partners = [3]", "partners = [2, 3]")
+    battery = battery_of(tmp_path, many.replace('"distilled", ', "").replace(', "fedavg+private-head"', ""))
+    assert len(states(battery, default_place(tmp_path))) == 20
+    assert arms._share_out.cache_info().misses == 20
 
 
 def test_a_battery_without_cells_is_refused(tmp_path: Path) -> None:

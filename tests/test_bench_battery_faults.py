@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench_cases import NOW, SMALL, Inline, battery_of, run, use_small_data
-from pharmonia.base.errors import InputError, StoreError, UpdateError
+from pharmonia.base.errors import InputError, UpdateError
 from pharmonia.bench import public, training
 from pharmonia.bench.arms import (
     PREDICTIONS_FILE,
@@ -142,7 +142,8 @@ def test_a_battery_of_which_nothing_can_be_made_says_why(tmp_path: Path, monkeyp
     only = replace(battery, cells=battery.cells[:1])
     monkeypatch.setattr(training, "run_job", diverging(Arm.FEDERATED))
     run(only, tmp_path, Inline())
-    with pytest.raises(StoreError, match="training diverged"):
+    reason = "small, target, random, 3 partners, gin, batch, fedavg, seed 0: training diverged in round 1"
+    with pytest.raises(InputError, match=reason):
         write_battery(only, default_place(tmp_path), tmp_path, command="", now=NOW)
 
 

@@ -136,6 +136,18 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+def test_a_folder_of_a_battery_is_refused_and_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "battery.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["pharmonia", "compare", "kiba-sample", *SMALL, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    assert "holds results of a battery; choose another --out" in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["battery.json"]
+
+
 def _wait_for_a_round(database: Path, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:

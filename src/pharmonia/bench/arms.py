@@ -19,7 +19,7 @@ from pharmonia.evaluate.outcome import Arm
 from pharmonia.learn.settings import Method
 from pharmonia.run.datasets import load
 from pharmonia.run.records import Training
-from pharmonia.run.store import RunStore
+from pharmonia.run.store import RunStore, is_store
 
 PARTITION_STREAM, SPLIT_STREAM = 1, 2  # which random numbers of a seed are for what
 RUN_ID_DIGITS = 20
@@ -42,6 +42,10 @@ class StorePlace:
     def open(self) -> RunStore:
         """The store, created if it is not there."""
         return RunStore(self.url, self.folder)
+
+    def exists(self) -> bool:
+        """Whether the store is there."""
+        return is_store(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

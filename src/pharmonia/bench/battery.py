@@ -67,6 +67,13 @@ class Cell:
             method=str(s.method),
         )
 
+    @property
+    def title(self) -> str:
+        """What tells it from every other, for people."""
+        k = self.key
+        setting = (k.dataset, k.scenario, k.protocol, f"{k.n_partners} partners", k.model, k.norm, k.method)
+        return ", ".join([*setting, f"seed {self.seed}"])
+
     def jobs(self) -> dict[tuple[BatteryArm, int | None], Job]:
         """What must be done for it, by arm and, for models of one partner, by partner."""
         found: dict[tuple[BatteryArm, int | None], Job] = {}

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pharmonia import __version__
-from pharmonia.base.errors import StoreError
+from pharmonia.base.errors import InputError, StoreError
 from pharmonia.bench.arms import StorePlace, share_out
 from pharmonia.bench.battery import Battery
 from pharmonia.bench.battery_run import CellState, digest_of, states
@@ -47,13 +47,12 @@ def write_battery(battery: Battery, place: StorePlace, folder: Path, *, command:
 
     Raises:
         StoreError: No cell is finished.
-        InputError: A file cannot be written.
+        InputError: No cell is finished and some failed, which the message names; or a file cannot be written.
     """
     found = states(battery, place)
     outcomes = [outcome(state.cell, place) for state in found if state.is_done]
     if not outcomes:
-        why = next((reason for state in found for reason in state.failures), "`pharmonia bench run` goes on")
-        raise StoreError(f"no cell of battery {battery.name} is finished in {folder}: {why}")
+        raise _nothing(battery, found, folder)
     unfinished = tuple(
         Unfinished(
             key=state.cell.key,
@@ -74,6 +73,14 @@ def write_battery(battery: Battery, place: StorePlace, folder: Path, *, command:
     ):
         write_whole(path, content)
     return WrittenBattery(report=report, results=results, html=html)
+
+
+def _nothing(battery: Battery, found: Sequence[CellState], folder: Path) -> InputError | StoreError:
+    """Why there is no report."""
+    where = f"no cell of battery {battery.name} is finished in {folder}"
+    if failed := [f"{state.cell.title}: {reason}" for state in found for reason in state.failures]:
+        return InputError("\n".join([f"{where}, so there is no report; what failed:", *failed]))
+    return StoreError(f"{where}: `pharmonia bench run` goes on; runs in a store elsewhere take its --store")
 
 
 def _reason(state: CellState) -> str:

@@ -2,10 +2,11 @@
 
 import fcntl
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 from pharmonia import __version__
 from pharmonia.base.canonical import Json, canonical_json, digest_json
 from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError, StoreError
+from pharmonia.base.urls import without_passwords
 from pharmonia.bench.arms import (
     FAILED_FILE,
     PREDICTIONS_FILE,
@@ -27,11 +29,12 @@ from pharmonia.bench.arms import (
     share_out,
 )
 from pharmonia.bench.battery import Battery, Cell
+from pharmonia.bench.output import COMPARISON_FILE
 from pharmonia.bench.pool import OnEvent
 from pharmonia.bench.progress import Progress, Shifted, Tracker, sizes_of
 from pharmonia.bench.public import lesson_compounds
 from pharmonia.bench.settings import ComparisonSettings
-from pharmonia.bench.workplace import Workplace
+from pharmonia.bench.workplace import DATABASE_FILE, Workplace, default_place
 from pharmonia.data.ownership import NOBODY
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.battery import BatteryArm
@@ -42,6 +45,7 @@ from pharmonia.run.store import RunStore
 from pharmonia.secagg.roster import MAX_PARTNERS
 
 ABOUT_FILE, BATTERY_FILE, LOCK_FILE = "battery.json", "battery.toml", "battery.lock"
+_OF_COMPARISON = (COMPARISON_FILE, DATABASE_FILE)  # what a comparison leaves in its folder, finished or not
 
 
 class RunJobs(Protocol):
@@ -125,11 +129,11 @@ def _require_trainable(settings: ComparisonSettings, shared: SharedOut) -> None:
 
 
 @contextmanager
-def claim(folder: Path, battery: Battery, source: bytes) -> Iterator[None]:
-    """Hold a results folder for one run of one battery.
+def claim(folder: Path, battery: Battery) -> Iterator[None]:
+    """Hold a results folder for one run of one battery; nothing in it says so yet.
 
     Raises:
-        StoreError: Another run holds it, or it belongs to another battery or version.
+        StoreError: Another run holds it, or it belongs to another battery, another version or a comparison.
         InputError: It cannot be written.
     """
     try:
@@ -143,10 +147,53 @@ def claim(folder: Path, battery: Battery, source: bytes) -> Iterator[None]:
         except OSError as error:
             raise StoreError(f"another run is at work in {folder}; wait for it or choose another --out") from error
         require_same(folder, battery)
-        about: dict[str, Json] = {"name": battery.name, "cells": digest_of(battery), "version": __version__}
-        write_whole(folder / ABOUT_FILE, canonical_json(about))
-        write_whole(folder / BATTERY_FILE, source)
+        if not (folder / ABOUT_FILE).exists() and any((folder / name).exists() for name in _OF_COMPARISON):
+            raise StoreError(f"{folder} holds results of something else than a battery; choose another --out")
         yield
+
+
+def write_about(folder: Path, battery: Battery, source: bytes, store: str | None) -> None:
+    """Say in a claimed folder which battery its results are of, and which store has its runs, if not the folder's.
+
+    Args:
+        folder: Claimed.
+        battery: Checked.
+        source: The battery's file.
+        store: URL of the store, of which no password is noted; None for the folder's own.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
+    about: dict[str, Json] = {"name": battery.name, "cells": digest_of(battery), "version": __version__}
+    if store is not None:
+        about["store"] = without_passwords(store)
+    write_whole(folder / ABOUT_FILE, canonical_json(about))
+    write_whole(folder / BATTERY_FILE, source)
+
+
+def place_of(folder: Path, store: str | None) -> StorePlace:
+    """Where the runs of a folder's battery are: in the store that is named, else in the folder's own.
+
+    Raises:
+        OptionError: They are in a store elsewhere, and none is named.
+        DataFileError: What the folder says of itself cannot be read.
+    """
+    folder = folder.resolve()
+    if store is not None:
+        return StorePlace(url=store, folder=folder / "runs")
+    if (folder / ABOUT_FILE).exists() and (elsewhere := _about(folder)[-1]) is not None:
+        raise OptionError(f"the runs of {folder} are in the store {elsewhere}; name it with --store")
+    return default_place(folder)
+
+
+def require_no_battery(folder: Path) -> None:
+    """Refuse a folder that holds a battery, to whatever else would write there.
+
+    Raises:
+        StoreError: It does.
+    """
+    if (folder / ABOUT_FILE).exists():
+        raise StoreError(f"{folder} holds results of a battery; choose another --out")
 
 
 def require_same(folder: Path, battery: Battery) -> None:
@@ -156,18 +203,24 @@ def require_same(folder: Path, battery: Battery) -> None:
         StoreError: Of another battery, other cells or another version; the message says which.
         DataFileError: What it says of itself cannot be read.
     """
-    path = folder / ABOUT_FILE
-    if not path.exists():
+    if not (folder / ABOUT_FILE).exists():
         return
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        version, name, cells = str(about["version"]), str(about["name"]), str(about["cells"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataFileError(f"{path} cannot be read: {error}") from error
+    version, name, cells, _ = _about(folder)
     if version != __version__:
         raise StoreError(f"{folder} holds results of pharmonia {version}, this is {__version__}; choose another --out")
     if (name, cells) != (battery.name, digest_of(battery)):
         raise StoreError(f"{folder} holds results of another battery, {name!r}; choose another --out")
+
+
+def _about(folder: Path) -> tuple[str, str, str, str | None]:
+    """Version, name, cells and, if they are elsewhere, store of a folder's results."""
+    path = folder / ABOUT_FILE
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        store = about.get("store")
+        return str(about["version"]), str(about["name"]), str(about["cells"]), None if store is None else str(store)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataFileError(f"{path} cannot be read: {error}") from error
 
 
 def digest_of(battery: Battery) -> str:
@@ -200,7 +253,7 @@ def run_battery(
         KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
     first, second = battery.jobs()
-    done = _done(workplace.place.open(), [*first, *second])
+    done = _done(workplace.place.open(), _ids([*first, *second]))
     failed: list[FailedJob] = []
     tracker = Tracker(sizes_of([*first, *second]), on_progress)
     for index, job in enumerate([*first, *second]):
@@ -233,29 +286,33 @@ def _is_taught(job: Job, failed: Sequence[FailedJob]) -> bool:
     return not (isinstance(job, DistilledJob) and {one.job for one in failed} & set(job.teachers))
 
 
-def _done(store: RunStore, jobs: Iterable[Job]) -> set[Job]:
+def _ids(jobs: Iterable[Job]) -> dict[Job, str]:
+    """The runs of jobs, in the order of cells: what is shared out for one job is at hand for the next."""
+    return {job: run_id_of(job) for job in jobs}
+
+
+def _done(store: RunStore, ids: Mapping[Job, str]) -> set[Job]:
     """The jobs that can be evaluated: a run that was killed between its end and its predictions is not among them."""
     finished = store.finished()
-    ids = {job: run_id_of(job) for job in jobs}
     return {job for job, one in ids.items() if one in finished and (store.folder(one) / PREDICTIONS_FILE).exists()}
 
 
 def states(battery: Battery, place: StorePlace) -> list[CellState]:
-    """How far each cell is, in the battery's order."""
-    store = place.open()
-    jobs_of = [set(cell.jobs().values()) for cell in battery.cells]
-    done = _done(store, set().union(*jobs_of))
+    """How far each cell is, in the battery's order; makes no store where there is none."""
+    jobs_of = [dict.fromkeys(cell.jobs().values()) for cell in battery.cells]
+    ids = _ids(dict.fromkeys(chain.from_iterable(jobs_of)))
+    done = _done(place.open(), ids) if place.exists() else set[Job]()
     return [
         CellState(
             cell=cell,
             n_jobs=len(jobs),
-            n_done=len(jobs & done),
-            failures=tuple(sorted(_failures(store, jobs - done))),
+            n_done=sum(job in done for job in jobs),
+            failures=tuple(sorted(_failures(place, [ids[job] for job in jobs if job not in done]))),
         )
         for cell, jobs in zip(battery.cells, jobs_of, strict=True)
     ]
 
 
-def _failures(store: RunStore, jobs: Iterable[Job]) -> set[str]:
-    files = [store.folder(run_id_of(job)) / FAILED_FILE for job in jobs]
+def _failures(place: StorePlace, run_ids: Iterable[str]) -> set[str]:
+    files = [place.folder / run_id / FAILED_FILE for run_id in run_ids]
     return {file.read_text(encoding="utf-8") for file in files if file.exists()}

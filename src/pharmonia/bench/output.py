@@ -10,6 +10,8 @@ from pharmonia.evaluate.report_json import report_to_json
 from pharmonia.evaluate.report_text import render_markdown
 from pharmonia.run.files import write_whole
 
+COMPARISON_FILE = "results.json"  # of every comparison, of pairs or of many tasks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -32,7 +34,7 @@ def write_outputs(report: Report, folder: Path) -> Written:
     Raises:
         InputError: A file cannot be written.
     """
-    written = Written(results=folder / "results.json", markdown=folder / "report.md", html=folder / "report.html")
+    written = Written(results=folder / COMPARISON_FILE, markdown=folder / "report.md", html=folder / "report.html")
     results = json.dumps(report_to_json(report), indent=1, allow_nan=False) + "\n"
     for path, text in (
         (written.results, results),

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pharmonia.bench.output import COMPARISON_FILE
 from pharmonia.evaluate.qsar_csv import left_out_csv, tasks_csv
 from pharmonia.evaluate.qsar_html import render_qsar_html
 from pharmonia.evaluate.qsar_json import qsar_report_to_json
@@ -38,7 +39,7 @@ def write_qsar_outputs(report: QsarReport, folder: Path) -> QsarWritten:
         InputError: A file cannot be written.
     """
     written = QsarWritten(
-        results=folder / "results.json",
+        results=folder / COMPARISON_FILE,
         tasks=folder / "tasks.csv",
         left_out=folder / "left_out.csv",
         markdown=folder / "report.md",

@@ -7,6 +7,8 @@ from pharmonia.base.errors import OptionError
 from pharmonia.bench.arms import StorePlace
 from pharmonia.run.records import Performance
 
+DATABASE_FILE = "runs.sqlite"  # in an output folder, unless a store elsewhere is named
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
@@ -29,4 +31,4 @@ class Workplace:
 
 def default_place(folder: Path) -> StorePlace:
     """One SQLite file and a directory of arrays in an output folder."""
-    return StorePlace(url=f"sqlite:///{folder / 'runs.sqlite'}", folder=folder / "runs")
+    return StorePlace(url=f"sqlite:///{folder / DATABASE_FILE}", folder=folder / "runs")

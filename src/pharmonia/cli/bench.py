@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pharmonia.base.errors import InputError, InterruptedRunError, UnknownNameError
+from pharmonia.base.urls import without_passwords
 from pharmonia.cli.progress import command_line, progress_bar
 
 if TYPE_CHECKING:
@@ -70,18 +71,20 @@ def run(
 
     Interrupt at any time; the same command resumes, and finished runs are not done again.
     """
-    from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
     from pharmonia.bench.battery_output import write_battery  # noqa: PLC0415
-    from pharmonia.bench.battery_run import check_cells, claim, run_battery  # noqa: PLC0415
+    from pharmonia.bench.battery_run import check_cells, claim, place_of, run_battery, write_about  # noqa: PLC0415
     from pharmonia.bench.pool import run_jobs  # noqa: PLC0415
-    from pharmonia.bench.workplace import Workplace, default_place  # noqa: PLC0415
+    from pharmonia.bench.workplace import Workplace  # noqa: PLC0415
 
     path, found = _read(battery)
     out = out.resolve()
-    place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
+    place = place_of(out, store)
     workplace = Workplace(place=place, n_workers=os.cpu_count() or 1 if workers is None else workers)
-    with claim(out, found, path.read_bytes()):
+    with claim(out, found):
         check_cells(found)
+        if store is not None:
+            place.open()  # a URL that is none is not noted
+        write_about(out, found, path.read_bytes(), store)
         carry = run_jobs
         if engine is Engine.RAY:
             from pharmonia.bench.rays import run_jobs_on_ray  # noqa: PLC0415
@@ -111,7 +114,9 @@ def status(
 
     battery = _of_folder(folder)
     rows: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for state in states(battery, _place(folder, store)):
+    place = _place(folder, store)
+    found = states(battery, place)
+    for state in found:
         k = state.cell.key
         name = (k.dataset, k.scenario, k.protocol, str(k.n_partners), k.model, k.norm, k.method)
         rows.setdefault(name, []).append((state.n_done, state.n_jobs))
@@ -129,6 +134,11 @@ def status(
     same = [f"{c} {value}" for c, value, differ in zip(_SETTING, next(iter(rows)), differs, strict=True) if not differ]
     if same:
         console.print(f"Everywhere: {', '.join(same)}", highlight=False)
+    for state in found:
+        for reason in state.failures:
+            console.print(f"Failed: {state.cell.title}: {reason}", highlight=False, markup=False)
+    if not place.exists():
+        console.print(f"No run has begun in {folder}; if its store is elsewhere, name it with --store", highlight=False)
 
 
 @app.command()
@@ -165,8 +175,15 @@ def _of_folder(folder: Path) -> "Battery":
 
 
 def _place(folder: Path, store: str | None) -> "StorePlace":
-    from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
-    from pharmonia.bench.workplace import default_place  # noqa: PLC0415
+    """Where there are runs to read.
 
-    folder = folder.resolve()
-    return StorePlace(url=store, folder=folder / "runs") if store else default_place(folder)
+    Raises:
+        InputError: The store that is named is not there.
+        OptionError: The runs are in a store elsewhere, and none is named.
+    """
+    from pharmonia.bench.battery_run import place_of  # noqa: PLC0415
+
+    place = place_of(folder, store)
+    if store is not None and not place.exists():
+        raise InputError(f"there is no store at {without_passwords(store)}; name the one that `bench run` was given")
+    return place

@@ -112,6 +112,7 @@ def compare(
     --learning-rate 0.002 --batch-size 64 (of each partner) --rounds 24 --patience 5.
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
+    from pharmonia.bench.battery_run import require_no_battery  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
     from pharmonia.bench.delivery import hand_over  # noqa: PLC0415
     from pharmonia.bench.output import write_outputs  # noqa: PLC0415
@@ -120,6 +121,7 @@ def compare(
     from pharmonia.run.records import Performance  # noqa: PLC0415
 
     refuse_foreign_options(context, dataset)
+    require_no_battery(out)
     n_workers = os.cpu_count() or 1 if workers is None else workers
     place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
     if dataset in DATASETS:

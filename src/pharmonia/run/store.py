@@ -66,6 +66,27 @@ def _make_tables(engine: sa.Engine) -> None:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
 
 
+def is_store(url: str) -> bool:
+    """Whether a database is there and holds a store; makes neither.
+
+    Raises:
+        InputError: The database cannot be opened.
+    """
+    name = "the store"
+    try:
+        parsed = _parsed(url)
+        name = _named(parsed)
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+            return False
+        engine = sa.create_engine(parsed)
+        try:
+            return sa.inspect(engine).has_table(_runs.name)
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
+        raise InputError(f"{name} cannot be opened: {_reason(error)}") from error
+
+
 class RunStore:
     """Runs, rounds, metrics and digests in a database; models and checkpoints in files.
 
@@ -87,7 +108,7 @@ class RunStore:
         self._name = "the store"
         try:
             parsed = _parsed(url)
-            self._name = f"the store {without_passwords(parsed.render_as_string(hide_password=True))}"
+            self._name = _named(parsed)
             arguments = {}
             if parsed.get_backend_name() == "sqlite":
                 arguments["timeout"] = 60
@@ -195,6 +216,10 @@ class RunStore:
 
     def _model_file(self, run_id: str) -> Path:
         return self.folder(run_id) / "model.safetensors"
+
+
+def _named(url: sa.URL) -> str:
+    return f"the store {without_passwords(url.render_as_string(hide_password=True))}"
 
 
 def _is_full(error: Exception) -> bool:
