@@ -302,7 +302,7 @@ def test_grpc_asks_no_proxy_for_the_server_nor_for_whom_it_asked_none_before(lis
 
 def started(folder: Path, post: Post, environment: dict[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
     """What a kit's start file hands over to a Python that only prints it."""
-    files = workspace_files(post, "aurora", "acme", "dynamo", Address(host=HOST, port=8002), ENGINE)
+    files = workspace_files(post, "aurora", "acme", "dynamo", ("dynamo",), Address(host=HOST, port=8002), ENGINE)
     script, python = folder / "startup" / "start.sh", cwd / "python"
     script.parent.mkdir(parents=True)
     script.write_bytes(files["startup/start.sh"])
