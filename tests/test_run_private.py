@@ -1,5 +1,6 @@
 """Files for their owner alone, and folders into which nobody else can come."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +15,14 @@ def mode(path: Path) -> int:
 
 
 @pytest.fixture
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose own folders, up to the system's one for temporary files, let everybody in."""
-    top = tmp_path_factory.getbasetemp().parent
-    above = [one for one in (tmp_path, *tmp_path.parents) if one.is_relative_to(top)]
-    before = [mode(one) for one in above]
-    for one in above:
-        one.chmod(0o755)
-    if any(mode(one) & 0o011 != 0o011 for one in top.parents):
-        pytest.skip("temporary files lie where nobody else comes: set TMPDIR to a folder like /tmp")
-    yield tmp_path
-    for one, bits in zip(above, before, strict=True):
-        one.chmod(bits)
+def place() -> Iterator[Path]:
+    """A folder that everybody can enter; pytest's own lie in one that is closed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        if any(mode(one) & 0o011 != 0o011 for one in folder.parents):
+            pytest.skip("temporary files lie where nobody else comes: set TMPDIR to a folder like /tmp")
+        yield folder
 
 
 def test_what_is_made_meanwhile_is_for_our_user_alone_and_what_comes_after_is_not(tmp_path: Path) -> None:
