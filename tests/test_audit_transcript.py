@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 
 from pharmonia.audit.transcript import Technique, attack, noise_p_value
-from pharmonia.base.errors import DataFileError, EvidenceError
+from pharmonia.base.errors import DataFileError, EvidenceError, OptionError
 from pharmonia.bench.simulation import interaction_learners, simulate
+from pharmonia.cli.audit import audit
 from pharmonia.learn.algorithms import Schedule
 from pharmonia.learn.messages import decode, is_learning_frame
 from pharmonia.learn.settings import Aggregation, Method
 from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.records import TrainingPlan
-from pharmonia.run.transcript import read_transcript
+from pharmonia.run.transcript import (
+    begin_recording,
+    end_recording,
+    read_transcript,
+    read_transcripts,
+    require_recordable,
+)
 from pharmonia.secagg.messages import MaskedUpdate
 from pharmonia.secagg.messages import decode as decode_secure
 from run_cases import NEVER, local_settings, open_store, partner_datasets
@@ -107,3 +114,61 @@ def test_a_folder_that_is_no_transcript_is_refused(tmp_path: Path) -> None:
     (tmp_path / "transcript.json").write_text('{"format": "other", "version": 1, "partners": []}')
     with pytest.raises(DataFileError, match="version 1"):
         read_transcript(tmp_path)
+
+
+def test_a_transcript_of_two_runs_is_refused(tmp_path: Path) -> None:
+    one, other, seen = tmp_path / "one" / "run", tmp_path / "other" / "run", tmp_path / "seen"
+    begin_recording(one, seen, ["a", "b"])
+    (one / "state").write_bytes(b"begun")
+    begin_recording(one, seen, ["a", "b"])  # the run goes on
+    with pytest.raises(OptionError, match="another run"):  # of the same settings, elsewhere
+        begin_recording(other, seen, ["a", "b"])
+    (seen / "transcript.json").unlink()
+    (seen / "000000-request.frame").write_bytes(b"frame")
+    with pytest.raises(OptionError, match="another run"):
+        require_recordable(other, seen)
+
+
+def test_a_run_that_went_unrecorded_is_not_recorded_from_its_middle(tmp_path: Path) -> None:
+    home, seen = tmp_path / "run", tmp_path / "seen"
+    require_recordable(home, seen)
+    home.mkdir()
+    (home / "state").write_bytes(b"begun")
+    with pytest.raises(OptionError, match="begun without --transcript; use another --out"):
+        require_recordable(home, seen)
+    (home / "state").unlink()
+    begin_recording(home, seen, ["a", "b"])
+    (home / "state").write_bytes(b"begun")
+    with pytest.raises(OptionError, match="recorded so far"):
+        require_recordable(home, tmp_path / "elsewhere")
+    end_recording(home)  # it goes on without
+    with pytest.raises(OptionError, match="begun without"):
+        require_recordable(home, seen)
+
+
+def test_frames_that_do_not_belong_together_fail_the_audit(tmp_path: Path) -> None:
+    recorded(tmp_path, Aggregation.SECURE)
+    seen = tmp_path / "seen"
+    *_, first, second = sorted(
+        {path.name[:6] for path in seen.glob("*-reply-000.frame") if path.stat().st_size > 10_000}
+    )
+    (seen / f"{second}-reply-000.frame").write_bytes((seen / f"{first}-reply-000.frame").read_bytes())
+    findings = attack(read_transcript(seen))
+    assert len(findings.controls) + len(findings.clipped) == findings.n_sums
+    with pytest.raises(EvidenceError, match=f"blind.*exchange {int(second)}"):
+        findings.require()
+
+
+def test_the_audit_takes_the_folder_that_compare_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded(tmp_path, Aggregation.SECURE, rounds=1)
+    (tmp_path / "seen").rename(tmp_path / "seed-10")
+    (tmp_path / "both").mkdir()
+    (tmp_path / "seed-10").rename(tmp_path / "both" / "seed-10")
+    recorded(tmp_path / "plain", Aggregation.PLAIN, rounds=1)
+    (tmp_path / "plain" / "seen").rename(tmp_path / "both" / "seed-2")
+    assert list(read_transcripts(tmp_path / "both")) == ["seed-2", "seed-10"]
+    assert list(read_transcripts(tmp_path / "both" / "seed-10")) == ["seed-10"]
+    with pytest.raises(EvidenceError, match="seed-2: 3 single updates"):
+        audit(tmp_path / "both")
+    audit(tmp_path / "both" / "seed-10")
+    assert "seed-10: guesses" in capsys.readouterr().out

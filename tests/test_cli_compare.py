@@ -202,3 +202,9 @@ def test_bad_input_is_refused_with_a_remedy_and_leaves_nothing(
     assert ended.value.code == 2
     assert expected in " ".join(capsys.readouterr().err.split())
     assert not list(out.glob("*"))
+
+
+def test_a_transcript_of_a_run_that_is_finished_without_one_is_refused(whole: Path, tmp_path: Path) -> None:
+    done = run("compare", "kiba-sample", *SMALL, "--out", str(whole), "--transcript", str(tmp_path / "seen"))
+    assert done.returncode == 2
+    assert "has begun without --transcript; use another --out" in " ".join(done.stderr.split())

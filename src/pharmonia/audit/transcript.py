@@ -3,7 +3,8 @@
 Each technique makes a guess at one partner's update from the frames of a transcript. A guess is *readable* when its
 bytes are far from uniform noise: fixed-point updates fill a few of the 32 bits of a word, masked ones all. The sum over
 all partners is guessed too, as a control: if the attack cannot read even that, it proves nothing. A sum with clipped
-elements is noise by intention and is made again, so that it is no control.
+elements is noise by intention and is made again, so that it is no control; a count of clipped elements that there
+cannot be is no such sum but a transcript whose frames do not belong together.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pharmonia.base.errors import EvidenceError
 from pharmonia.learn.contributions import Contribution
 from pharmonia.learn.messages import decode, is_learning_frame
 from pharmonia.run.transcript import Seen, Transcript
+from pharmonia.secagg.header import N_TRAILING
 from pharmonia.secagg.messages import MaskedUpdate
 from pharmonia.secagg.messages import decode as decode_secure
 
@@ -66,11 +68,13 @@ class Findings:
         guesses: Every attempt.
         n_sums: Sums that were long enough to be judged.
         n_short: Sums that were too short.
+        clipped: Exchanges of sums with clipped elements, which are noise by intention and no control.
     """
 
     guesses: tuple[Guess, ...]
     n_sums: int
     n_short: int
+    clipped: tuple[int, ...]
 
     @property
     def readable(self) -> tuple[Guess, ...]:
@@ -92,8 +96,16 @@ class Findings:
             raise EvidenceError(
                 f"no usable sum of {MIN_WORDS:,} values or more is in the transcript: nothing can be said"
             )
-        if blind := [guess for guess in self.controls if not guess.is_readable]:
-            raise EvidenceError(f"the attack is blind: it reads {len(blind)} of {self.n_sums} sums over all not at all")
+        if blind := [guess.exchange for guess in self.controls if not guess.is_readable]:
+            raise EvidenceError(
+                f"the attack is blind: it reads {len(blind)} of {self.n_sums} sums over all not at all, the first in "
+                f"exchange {blind[0]}"
+            )
+        if self.clipped and self.clipped[-1] > self.controls[-1].exchange:
+            raise EvidenceError(
+                f"the sum of exchange {self.clipped[-1]} was clipped and none after it attacked: the transcript ends "
+                "too soon"
+            )
         if self.readable:
             of = sorted({(guess.exchange, guess.partner) for guess in self.readable})
             first, partner = of[0]
@@ -109,6 +121,7 @@ def attack(transcript: Transcript) -> Findings:
     """
     guesses: list[Guess] = []
     last: dict[str, Words] = {}
+    clipped: list[int] = []
     n_sums = n_short = 0
     for seen in transcript.exchanges():
         words, is_masked = _updates(seen, transcript.partners)
@@ -119,10 +132,12 @@ def attack(transcript: Transcript) -> Findings:
             continue
         n_sums += 1
         guesses += _guesses(seen.index, words, last)
-        if not (is_masked and _total(words)[-1]):  # the last word counts clipped elements
+        if is_masked and _is_clipped(words):
+            clipped.append(seen.index)
+        else:
             guesses.append(_control(seen.index, words))
         last = words
-    return Findings(guesses=tuple(guesses), n_sums=n_sums, n_short=n_short)
+    return Findings(guesses=tuple(guesses), n_sums=n_sums, n_short=n_short, clipped=tuple(clipped))
 
 
 def _updates(seen: Seen, partners: tuple[str, ...]) -> tuple[dict[str, Words], bool]:
@@ -143,6 +158,12 @@ def _total(words: dict[str, Words]) -> Words:
     for one in words.values():
         total += one
     return total
+
+
+def _is_clipped(words: dict[str, Words]) -> bool:
+    """Whether a masked sum has clipped elements: its last word counts them, at most all elements of all partners."""
+    total = _total(words)
+    return 0 < int(total[-1]) <= len(words) * (total.size - N_TRAILING)
 
 
 def _control(index: int, words: dict[str, Words]) -> Guess:

@@ -11,7 +11,7 @@ import numpy as np
 from pharmonia import __version__
 from pharmonia.base.canonical import Json, digest_json
 from pharmonia.base.errors import StoreError
-from pharmonia.bench.arms import ArmJob, JobResult, SharedOut, share_out
+from pharmonia.bench.arms import ArmJob, JobResult, SharedOut, run_id_of, share_out
 from pharmonia.bench.charter import read_papers
 from pharmonia.bench.delivery import federated_job, warrant_of
 from pharmonia.bench.machine import machine
@@ -26,6 +26,7 @@ from pharmonia.evaluate.report import Report, build_report
 from pharmonia.nn.choices import Model
 from pharmonia.run.cache import describe
 from pharmonia.run.records import Training
+from pharmonia.run.transcript import require_recordable, transcript_of
 
 MODEL_NAMES = {
     Model.GIN: "GraphDTA GIN",
@@ -51,6 +52,7 @@ def compare(
 
     Raises:
         PharmoniaError: The data set, partition or split is not to be had as asked.
+        OptionError: A transcript is asked for of a federated run that has begun without it.
         RefusedError: A partner, its policy or the agreement forbids the federated run; the ledger says so.
         KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
@@ -61,6 +63,7 @@ def compare(
         share_out(settings, seed)
     workplace.place.open()
     jobs = _jobs(settings)
+    _require_recordable(jobs, workplace)
     work = partial(do_job, place=workplace.place, performance=workplace.performance, now=now)
     results = results_of(jobs, work, sizes_of(jobs), n_workers=workplace.n_workers, on_progress=on_progress)
     outcomes = [_outcome(settings, seed, results) for seed in settings.seeds]
@@ -71,6 +74,16 @@ def compare(
         warrant = warrant_of(mandate, settings, _training(results[federated_job(settings)]))
         description = replace(description, agreement=warrant.agreement, plan=warrant.plan, ledger=warrant.ledger)
     return build_report(outcomes, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
+
+
+def _require_recordable(jobs: list[ArmJob], workplace: Workplace) -> None:
+    transcripts = workplace.performance.transcripts
+    if transcripts is None:
+        return
+    store = workplace.place.open()
+    for job in jobs:
+        if job.arm is Arm.FEDERATED:
+            require_recordable(store.folder(run_id_of(job)), transcript_of(transcripts, job.seed))
 
 
 def _jobs(settings: ComparisonSettings) -> list[ArmJob]:

@@ -20,7 +20,7 @@ from pharmonia.run.engine import Engine
 from pharmonia.run.party import Party
 from pharmonia.run.protection import InTheClear, Masked, Protection, SecureTerms
 from pharmonia.run.sums import PlainSums, SecureSums, Sums
-from pharmonia.run.transcript import Recorder
+from pharmonia.run.transcript import Recorder, begin_recording, end_recording
 from pharmonia.secagg.header import Tier
 from pharmonia.secagg.keys import IdentityKey
 from pharmonia.secagg.roster import Member, sorted_ids
@@ -103,10 +103,17 @@ def simulate(
         learners: Each with its partner's number and name.
         aggregation: What the coordinator may learn.
         folder: Where parties keep their private state.
-        transcript: Where to write down all that the coordinator sees; None for nowhere.
+        transcript: Where to write down all that the coordinator sees, from the run's first frame; None for nowhere.
         charter: The signed plan that the run is under, whose keys the parties use; None for none, with identities
             made for this run.
+
+    Raises:
+        OptionError: The run has begun without this transcript, or the transcript is of another run.
     """
+    if transcript is None:
+        end_recording(folder)
+    else:
+        begin_recording(folder, transcript, [name for _, name, _ in learners])
     secure = aggregation is Aggregation.SECURE and len(learners) > 1
     pins = _pins([name for _, name, _ in learners], charter)
     parties = {}

@@ -39,6 +39,7 @@ from pharmonia.run.coordinator import Coordinator
 from pharmonia.run.files import write_whole
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel, TrainingPlan
 from pharmonia.run.store import RunStatus, RunStore
+from pharmonia.run.transcript import transcript_of
 
 POOL_NAME = "all partners' data in one place"
 PUBLIC_STREAM = 4  # which random numbers of a seed choose public pairs
@@ -135,7 +136,7 @@ def _train(
     is_federated = isinstance(job, ArmJob) and job.arm is Arm.FEDERATED
     transcript = None
     if performance.transcripts is not None and is_federated:
-        transcript = performance.transcripts / f"seed-{job.seed}"
+        transcript = transcript_of(performance.transcripts, job.seed)
     learners = interaction_learners(datasets, settings.local, plan.method, plan.seed)
     simulation = simulate(learners, settings.aggregation, folder, transcript, charter)
     sum_error = simulation.sum_error if is_federated else None
