@@ -313,6 +313,19 @@ def test_where_two_columns_may_be_meant_none_is_taken(
         smiles_of(path, asked)
 
 
+@pytest.mark.parametrize(("header", "identifiers"), [("id", ["B", "A"]), ("ID", ["B", "A"]), ("key", ["1", "2"])])
+def test_the_column_called_id_identifies_where_none_is_named(
+    tmp_path: Path, header: str, identifiers: list[str]
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"{header},smiles\nB,CC\nA,CCO\n")
+    found = [record.identifier for chunk in read_structures(path, None, None, 3) for record in chunk.records]
+    assert found == identifiers
+    path.write_text("Id,ID,smiles\nB,A,CC\n")
+    with pytest.raises(DataFileError, match="name the one to read with --id-column"):
+        list(read_structures(path, None, None, 3))
+
+
 def test_an_identifiers_column_must_be_one(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("smiles,id,id\nCC,1,2\n")
     with pytest.raises(DataFileError, match="2 columns named 'id'"):

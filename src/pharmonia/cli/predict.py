@@ -31,7 +31,10 @@ def predict(
     error_rate: Annotated[float, typer.Option(help="How often label sets and intervals may miss.")] = 0.2,
     smiles_column: Annotated[str | None, typer.Option(help="CSV: column of SMILES (default: smiles).")] = None,
     id_column: Annotated[
-        str | None, typer.Option(help="Your identifiers: column of a CSV, data field of an SDF (default: its title).")
+        str | None,
+        typer.Option(
+            help="Your identifiers: column of a CSV (default: id), data field of an SDF (default: its title)."
+        ),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="File of structures met before (default: structures.sqlite in the cache).")

@@ -21,6 +21,7 @@ from pharmonia.data.catalogue import unknown_name
 from pharmonia.run.csv_end import REMEDY
 
 SMILES_COLUMN = "smiles"  # in any case of letters, where no other is named
+ID_COLUMN = "id"  # likewise
 _LONGEST_FIELD = 1 << 24  # characters; longer is a quote that is not closed
 _MOST_FIELDS = 1000  # names that a message draws on
 _CSV, _SDF = (".csv", ".csv.gz"), (".sdf", ".sdf.gz", ".sd")
@@ -32,7 +33,7 @@ class InputRecord:
 
     Args:
         row: Counted from 1, a CSV's header apart.
-        identifier: The partner's own; the row where none was asked for.
+        identifier: The partner's own; the row where there is none.
         smiles: As listed, or RDKit's of an SDF; empty where there is none.
         lacks_field: Whether an SDF's record has no data field of the name that was asked for, nor so the identifier in
             it; its title stands in.
@@ -64,8 +65,8 @@ def read_structures(
     Args:
         path: The file.
         smiles_column: Of a CSV; None for the one that is called smiles, in any case of letters.
-        id_column: Of a CSV, or a data field of an SDF, whose title stands in where a record lacks it; None for the row,
-            and for an SDF's title where it has one.
+        id_column: Of a CSV, or a data field of an SDF, whose title stands in where a record lacks it; None for the one that
+            is called id, in any case of letters, or the row where none is, and for an SDF's title where it has one.
         n_records: At a time.
 
     Raises:
@@ -120,7 +121,9 @@ def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier:
     header = next(rows, [])
     if not any(column.strip() for column in header):
         raise DataFileError(f"{name} has no header: its first line should name the columns")
-    place = _place(name, header, _smiles_column(name, header) if smiles is None else smiles)
+    found = _column_called(SMILES_COLUMN, "--smiles-column", name, header) if smiles is None else smiles
+    place = _place(name, header, SMILES_COLUMN if found is None else found)
+    identifier = _column_called(ID_COLUMN, "--id-column", name, header) if identifier is None else identifier
     id_place = None if identifier is None else _place(name, header, identifier)
     for number, row in enumerate(rows, 1):
         if len(row) == len(header):
@@ -155,18 +158,18 @@ def _csv_rows(name: str, text: Iterable[str]) -> Iterator[list[str]]:
         yield row
 
 
-def _smiles_column(name: str, header: list[str]) -> str:
-    """The column called smiles; where there is none, the one called so in other letters.
+def _column_called(wanted: str, option: str, name: str, header: list[str]) -> str | None:
+    """The column of that name; where there is none, the one called so in other letters, if any.
 
     Raises:
         DataFileError: Several are called so in other letters.
     """
-    if SMILES_COLUMN in header:
-        return SMILES_COLUMN
-    found = [column for column in header if column.lower() == SMILES_COLUMN]
+    if wanted in header:
+        return wanted
+    found = [column for column in header if column.lower() == wanted]
     if len(found) > 1:
-        raise DataFileError(f"{name} has the columns {', '.join(found)}: name the one to read with --smiles-column")
-    return found[0] if found else SMILES_COLUMN
+        raise DataFileError(f"{name} has the columns {', '.join(found)}: name the one to read with {option}")
+    return found[0] if found else None
 
 
 def _place(name: str, header: list[str], column: str) -> int:
