@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pharmonia.base.errors import InputError
+from pharmonia.bench.output import refuse_other_results
 from pharmonia.cli.main import main
 from pharmonia.evaluate.report_json import report_from_json
 
@@ -202,6 +204,24 @@ def test_bad_input_is_refused_with_a_remedy_and_leaves_nothing(
     assert ended.value.code == 2
     assert expected in " ".join(capsys.readouterr().err.split())
     assert not list(out.glob("*"))
+
+
+@pytest.mark.parametrize(("dataset", "options"), [("kiba", ()), ("adme", ("--partition", "scaffold"))])
+def test_results_of_another_data_set_are_not_replaced(whole: Path, dataset: str, options: tuple[str, ...]) -> None:
+    before = (whole / "results.json").read_bytes()
+    done = run("compare", dataset, *options, "--out", str(whole))
+    assert done.returncode == 2
+    assert f"holds the results of kiba-sample, which those of {dataset} would replace" in " ".join(done.stderr.split())
+    assert (whole / "results.json").read_bytes() == before
+
+
+def test_results_of_many_tasks_are_told_from_those_of_interactions(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"title": "adme shared out between 4 partners by scaffold"}')
+    refuse_other_results(tmp_path, "adme")
+    with pytest.raises(InputError, match="holds the results of adme"):
+        refuse_other_results(tmp_path, "kiba-sample")
+    (tmp_path / "results.json").write_text("[]")
+    refuse_other_results(tmp_path, "kiba-sample")
 
 
 def test_a_transcript_of_a_run_that_is_finished_without_one_is_refused(whole: Path, tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_biogen_adme_is_a_table_and_no_interactions(shelf: Path, mirror: Path) -
     table = datasets.load_assays("biogen-adme")
     assert table.values.shape == (3_521, 6)
     assert np.isfinite(table.values).sum(axis=0).tolist() == [3_087, 2_642, 2_173, 194, 168, 3_054]
-    with pytest.raises(InputError, match=r"table of assay results.*kiba-sample"):
+    with pytest.raises(InputError, match=r"table of assay results.*kiba-sample.*compare adme"):
         datasets.load("biogen-adme")
     with pytest.raises(InputError, match="holds interactions"):
         datasets.load_assays("kiba-sample")

@@ -28,6 +28,7 @@ from pharmonia.evaluate.qsar_report import (
 )
 from pharmonia.evaluate.qsar_scores import SeedScores, score
 from pharmonia.evaluate.qsar_text import render_qsar_markdown, render_qsar_terminal
+from pharmonia.evaluate.qsar_wording import qsar_headline
 
 N_ROWS = 60
 PARTNERS = ("Partner 1", "Partner 2", "Partner 10")
@@ -256,6 +257,17 @@ def test_the_report_in_words_says_who_gains(seeds: list[SeedScores]) -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render_qsar_terminal(made))
     assert "federated" in console.export_text()
+
+
+def test_a_gain_that_seeds_do_not_share_is_said_to_be_unclear(seeds: list[SeedScores]) -> None:
+    made = report(seeds)
+    assert "not clear over seeds" not in qsar_headline(made)
+    unclear = Estimate(value=0.1, low=-0.1, high=0.3)
+    kinds = tuple(
+        replace(kind, gains=tuple(replace(gain, over_seeds=unclear) for gain in kind.gains)) for kind in made.kinds
+    )
+    assert "federated is better than alone, 0." in qsar_headline(replace(made, kinds=kinds))
+    assert qsar_headline(replace(made, kinds=kinds)).count("not clear over seeds") == 4
 
 
 def test_a_comparison_without_any_score_says_so(seeds: list[SeedScores]) -> None:

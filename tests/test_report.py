@@ -20,7 +20,15 @@ from pharmonia.evaluate.report import Report, build_report
 from pharmonia.evaluate.report_html import render_html
 from pharmonia.evaluate.report_json import report_from_json, report_to_json
 from pharmonia.evaluate.report_text import render_markdown, render_terminal
-from pharmonia.evaluate.wording import data_size, headline, percent, percent_range, seconds, verdict_sentence
+from pharmonia.evaluate.wording import (
+    data_size,
+    headline,
+    percent,
+    percent_range,
+    percent_text,
+    seconds,
+    verdict_sentence,
+)
 from report_cases import made_up_description, made_up_outcome
 
 NASTY = ("<script>alert(1)</script>", '"quotes" & <b>bold</b>', "pipe | and `code`", "partner-4")
@@ -60,6 +68,32 @@ def test_the_headline_says_when_federating_hurts_or_changes_nothing() -> None:
     outcome = made_up_outcome(n_test=400)
     flat = reported(replace(outcome, federated=outcome.alone_by_owner))
     assert headline(flat).startswith("Federating made no clear difference: the error changed by ")
+
+
+def test_a_gain_that_seeds_do_not_share_is_said_to_be_unclear() -> None:
+    seeds = [made_up_outcome(seed=seed, n_test=600, federated_noise=noise) for seed, noise in enumerate((0.3, 0.62))]
+    report = reported(*seeds)
+    over = report.overall.gain_over_seeds
+    assert report.overall.verdict is Verdict.GAINS
+    assert isinstance(over, Estimate)
+    assert over.low < 0 < over.high
+    assert headline(report).startswith("Not clear over seeds: federating cut the error by ")
+
+
+def test_equal_test_values_have_no_gain() -> None:
+    outcome = made_up_outcome(n_test=600, federated_noise=0.1)
+    flat = reported(replace(outcome, measured=np.full_like(outcome.measured, 6.0)))
+    assert headline(flat) == (
+        "There is no number for the gain from federating: all test values are equal: nothing can be told."
+    )
+    assert flat.n_partners_that(Verdict.GAINS) == 0
+    assert report_to_json(report_from_json(report_to_json(flat))) == report_to_json(flat)
+
+
+def test_an_interval_that_excludes_zero_does_not_hold_it_by_rounding() -> None:
+    assert percent_text(Estimate(value=-0.015, low=-0.031, high=-0.0002)) == "−1.5 % (−3.1 to −0.02)"  # noqa: RUF001
+    assert percent_range(Estimate(value=0.015, low=0.0002, high=0.031)) == "1.5 % (0.02 to 3.1)"
+    assert percent_range(Estimate(value=0.015, low=0.0, high=0.031)) == "1.5 % (0.0 to 3.1)"
 
 
 def test_sentences_of_partners_name_rows_number_and_interval(report: Report) -> None:

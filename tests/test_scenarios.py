@@ -236,6 +236,14 @@ def test_more_partners_than_groups_are_refused(text: str) -> None:
         owners(text, small_interactions(), 13)
 
 
+@pytest.mark.parametrize(
+    ("things", "thing"), [("targets", "target"), ("protein families", "protein family"), ("assays", "assay")]
+)
+def test_what_there_is_one_of_is_not_shared_by_fewer_partners_than_two(things: str, thing: str) -> None:
+    with pytest.raises(PartitionError, match=f"2 partners cannot share 1 {thing}; at least 2"):
+        ownership.by_group(np.zeros(5, dtype=np.int64), things, 2, np.random.default_rng(0))
+
+
 @pytest.mark.mirror
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("n_partners", [2, 32])

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pharmonia.base.errors import InputError
 from pharmonia.evaluate.report import Report
 from pharmonia.evaluate.report_html import render_html
 from pharmonia.evaluate.report_json import report_to_json
@@ -26,6 +27,24 @@ class Written:
     results: Path
     markdown: Path
     html: Path
+
+
+def refuse_other_results(folder: Path, dataset: str) -> None:
+    """Refuse a folder that holds the results of another data set: files that its comparison does not write would stay.
+
+    Raises:
+        InputError: It does; names both.
+    """
+    path = folder / COMPARISON_FILE
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        found = str(results["run"]["dataset"] if "run" in results else results["title"].split()[0])  # of many tasks
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return  # none, or of nobody that can be told
+    if found != dataset:
+        raise InputError(
+            f"{path} holds the results of {found}, which those of {dataset} would replace; use another --out"
+        )
 
 
 def write_outputs(report: Report, folder: Path) -> Written:

@@ -15,7 +15,6 @@ from pharmonia.cli.training import (
     MEASURED,
     AggregationName,
     BatchSize,
-    Dataset,
     LearningRate,
     LocalEpochs,
     MethodName,
@@ -38,7 +37,12 @@ CONSORTIUM = "Under a plan: all four of these, or none"
 
 def compare(
     context: typer.Context,
-    dataset: Dataset,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help=f"Interactions, as `pharmonia data list` names them, or many tasks: {', '.join(DATASETS)}."
+        ),
+    ],
     partners: Annotated[int, typer.Option(help="Number of partners, at least 2.", rich_help_panel=MEASURED)] = 4,
     partition: Partition = "target",
     split: Split = "random",
@@ -115,13 +119,14 @@ def compare(
     from pharmonia.bench.battery_run import require_no_battery  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
     from pharmonia.bench.delivery import hand_over  # noqa: PLC0415
-    from pharmonia.bench.output import write_outputs  # noqa: PLC0415
+    from pharmonia.bench.output import refuse_other_results, write_outputs  # noqa: PLC0415
     from pharmonia.bench.workplace import Workplace, default_place  # noqa: PLC0415
     from pharmonia.evaluate.report_text import render_terminal  # noqa: PLC0415
     from pharmonia.run.records import Performance  # noqa: PLC0415
 
     refuse_foreign_options(context, dataset)
     require_no_battery(out)
+    refuse_other_results(out, dataset)
     n_workers = os.cpu_count() or 1 if workers is None else workers
     place = StorePlace(url=store, folder=out / "runs") if store else default_place(out)
     if dataset in DATASETS:

@@ -4,6 +4,8 @@ Each function returns one owner per row; `pharmonia.bench.scenario` gives them n
 common: their target, their compound, its scaffold, its family. All of them are vectorised over rows.
 """
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 
@@ -155,6 +157,9 @@ def weak(n_rows: int, n_partners: int, share: float, rng: np.random.Generator) -
 
 
 def _require_enough(n_there: int, things: str, n_partners: int, advice: str) -> None:
+    if n_partners > n_there == 1:
+        thing = re.sub(r"ies\b|s\b", lambda end: "y" if end[0] == "ies" else "", things, count=1)
+        raise PartitionError(f"{n_partners} partners cannot share 1 {thing}; at least 2 are needed")
     if n_partners > n_there:
         raise PartitionError(f"{n_partners} partners cannot share {n_there} {things}; {advice}")
 

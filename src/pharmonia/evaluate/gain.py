@@ -182,13 +182,15 @@ def _comparison(partner: str | None, rows: TestRows, samples: Samples, outcomes:
     if n_rows < 2:
         return _too_few(partner, rows, int(n_rows))
     mse = samples[:, :, _MSE]
+    alone, ensemble = mse[:, _ALONE, 0].mean(), mse[:, _ENSEMBLE, 0].mean()
+    reason = "an alternative's error is zero"
+    if all(np.ptp(outcome.measured) == 0 for outcome in outcomes):
+        mse, reason = np.full_like(mse, np.nan), "all test values are equal: nothing can be told"
     best = np.minimum(mse[:, _ALONE], mse[:, _ENSEMBLE])
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = [1.0 - mse[:, _FEDERATED] / other for other in (best, mse[:, _ALONE], mse[:, _ENSEMBLE])]
         gains.append(1.0 - mse[:, _POOLED] / best)
-    reason = "an alternative's error is zero"
     gain, over_alone, over_ensemble, of_pooling = (_figure(values.mean(axis=0), reason) for values in gains)
-    alone, ensemble = mse[:, _ALONE, 0].mean(), mse[:, _ENSEMBLE, 0].mean()
     return Comparison(
         partner=partner,
         rows=rows,

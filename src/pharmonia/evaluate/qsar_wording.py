@@ -6,7 +6,7 @@ from pharmonia.evaluate.gain import Estimate
 from pharmonia.evaluate.perfection import TaskGains
 from pharmonia.evaluate.qsar import QsarArm
 from pharmonia.evaluate.qsar_report import KindReport, QsarReport
-from pharmonia.evaluate.wording import figure_text, percent
+from pharmonia.evaluate.wording import figure_text, holds_zero, percent
 
 QSAR_ARM_MEANING = {
     QsarArm.ALONE: "each partner's own network on its own data",
@@ -33,9 +33,11 @@ def _kind_sentence(kind: KindReport) -> str:
 
 
 def _against(kind: KindReport, base: QsarArm) -> str:
-    gain = kind.gain(QsarArm.FEDERATED, base).difference
+    found = kind.gain(QsarArm.FEDERATED, base)
+    gain = found.difference
     words = {1: "better than", -1: "worse than", 0: "not clearly different from"}
-    return f"{words[_direction(gain)]} {base}, {figure_text(gain.mean)}"
+    said = f"{words[_direction(gain)]} {base}, {figure_text(gain.mean)}"
+    return f"{said}, not clear over seeds" if _direction(gain) and holds_zero(found.over_seeds) else said
 
 
 def _direction(gains: TaskGains) -> int:

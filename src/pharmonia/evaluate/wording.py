@@ -34,7 +34,14 @@ def headline(report: Report) -> str:
             start = f"Federating made no clear difference: the error changed by {change} against {against}"
         case Verdict.TOO_FEW_ROWS:
             return f"{overall.n_rows} test rows are too few to say whether federating pays."
+    if overall.verdict is not Verdict.NO_DIFFERENCE and holds_zero(overall.gain_over_seeds):
+        start = f"Not clear over seeds: {start[0].lower()}{start[1:]}"
     return f"{start}; {partner_count(report)}."
+
+
+def holds_zero(over_seeds: Figure) -> bool:
+    """Whether other seeds may have no gain or loss, by Student's interval; not where one seed was run."""
+    return isinstance(over_seeds, Estimate) and over_seeds.low <= 0 <= over_seeds.high
 
 
 def partner_count(report: Report) -> str:
@@ -91,7 +98,8 @@ def cost_sentence(costs: tuple[Cost, ...]) -> str:
     cost = found[0]
     traffic = data_size(cost.bytes_to_partners + cost.bytes_from_partners)
     took = seconds(cost.wall_s)
-    return f"It took {cost.n_rounds} rounds, {traffic} between the partners and the server and {took}."
+    rounds = "1 round" if cost.n_rounds == 1 else f"{cost.n_rounds} rounds"
+    return f"It took {rounds}, {traffic} between the partners and the server and {took}."
 
 
 def seed_sentence(report: Report) -> str:
@@ -209,14 +217,24 @@ def percent_text(figure: Figure) -> str:
     """``+12 % (+7.0 to +16)``, or a dash."""
     if isinstance(figure, Undefined):
         return NO_NUMBER
-    low, high = (percent(value, sign=True).removesuffix(" %") for value in (figure.low, figure.high))
+    low, high = _bounds(figure, sign=True)
     return f"{percent(figure.value, sign=True)} ({low} to {high})"
 
 
 def percent_range(figure: Estimate) -> str:
     """``12 % (7.0 to 16)``."""
-    low, high = (percent(value).removesuffix(" %") for value in (figure.low, figure.high))
+    low, high = _bounds(figure, sign=False)
     return f"{percent(figure.value)} ({low} to {high})"
+
+
+def _bounds(figure: Estimate, *, sign: bool) -> tuple[str, str]:
+    """The ends of an interval; one that excludes zero does not seem to hold it by rounding."""
+    low, high = (percent(value, sign=sign).removesuffix(" %") for value in (figure.low, figure.high))
+    if figure.low > 0 and low == "0.0":
+        low = f"{'+' if sign else ''}{100.0 * figure.low:.1g}"
+    if figure.high < 0 and high == "0.0":
+        high = f"\N{MINUS SIGN}{-100.0 * figure.high:.1g}"
+    return low, high
 
 
 def percent(share: float, *, sign: bool = False) -> str:

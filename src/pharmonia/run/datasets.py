@@ -60,7 +60,7 @@ def load(name: str) -> EncodedInteractions:
     if manifest.kind is not Kind.INTERACTIONS:
         raise InputError(
             f"the data set {name!r} is a table of assay results without targets; interactions are needed "
-            "here, such as those of kiba-sample, kiba or davis"
+            "here, such as those of kiba-sample, kiba or davis; of this table's assays, `pharmonia compare adme` trains"
         )
     tables = {part: read_table(manifest, part) for part in (PAIRS, COMPOUNDS, TARGETS)}
     interactions = interactions_from_tables(manifest, tables)
