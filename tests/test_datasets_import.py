@@ -10,12 +10,14 @@ import pytest
 
 from pharmonia.base.canonical import digest_file
 from pharmonia.base.errors import DataFileError, DiskFullError, InputError, OptionError, UnknownNameError
+from pharmonia.data.assays_rejects import RejectLog
 from pharmonia.data.importing import Columns
 from pharmonia.data.units import conversion
 from pharmonia.run import datasets
 from pharmonia.run.cache import State
 from pharmonia.run.fetch import Progress, no_progress
 from pharmonia.run.importing import ImportPlan, ImportReport, import_file
+from pharmonia.run.prepare_files import read_table
 
 COLUMNS = Columns(smiles="smiles", sequence="protein", value="kd", compound_id="id", target_id="gene")
 
@@ -205,6 +207,37 @@ def test_a_file_that_cannot_be_read_is_refused(folder: Path, text: str, message:
         run(path)
     assert left_in(folder) <= {"own.csv", "own.rejects.csv"}
     assert not (folder / "cache" / "own").exists()
+
+
+FOREIGN = [
+    (ROWS.encode("utf-16"), "own.csv is UTF-16 text; save it as CSV UTF-8"),
+    (ROWS.encode("utf-16-be"), "own.csv is UTF-16 text"),
+    (gzip.compress(ROWS.encode()), r"own.csv is compressed with gzip; name it .csv.gz"),
+    (b"PK\x03\x04rest", "own.csv is a workbook or a zip archive"),
+    (
+        b"id,smiles,protein,kd,gene\n" + 2000 * b"a,CCO,MKV,1,T\n" + b"a,CCO,MKV,1,\xb5\n",
+        "own.csv: line 2002 has the byte 0xb5",
+    ),
+    (
+        b"id,smiles,protein,kd,gene\na,CCO,MKV,1,\xb5\n",
+        "line 2 has the byte 0xb5, which is not UTF-8 text; save it as CSV UTF-8",
+    ),
+    (b"id,smiles,protein,kd,\xb5\n", "line 1 has the byte 0xb5"),
+    (b"id,smiles,protein,kd,gene\na,CCO,MKV,1,\xc2", "line 2 has the byte 0xc2"),
+    (b"id;smiles;protein;kd;gene\n", "separated by semicolons; use commas"),
+    (b"id\tsmiles\tprotein\tkd\tgene\n", "separated by tabs; use commas"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), FOREIGN)
+def test_what_is_no_csv_in_utf8_with_commas_is_told_as_what_it_is(folder: Path, content: bytes, message: str) -> None:
+    path = folder / "own.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataFileError, match=message):
+        run(path)
+    with pytest.raises(DataFileError, match=message):
+        read_table(path, RejectLog())
+    assert left_in(folder) == {"own.csv"}
 
 
 @pytest.mark.parametrize(

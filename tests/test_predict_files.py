@@ -326,6 +326,23 @@ def test_the_column_called_id_identifies_where_none_is_named(
         list(read_structures(path, None, None, 3))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id;smiles\n1;CC\n", "separated by semicolons; use commas"),
+        ("id,smiles\n".encode("utf-16"), "in.csv is UTF-16 text"),
+        (gzip.compress(b"id,smiles\n"), "name it .csv.gz"),
+    ],
+)
+def test_what_is_no_csv_with_commas_is_told_as_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataFileError, match=message):
+        smiles_of(path)
+    path.write_bytes(b"a;b\nCC\n")
+    assert smiles_of(path, "a;b") == ["CC"]
+
+
 def test_an_identifiers_column_must_be_one(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("smiles,id,id\nCC,1,2\n")
     with pytest.raises(DataFileError, match="2 columns named 'id'"):

@@ -18,7 +18,7 @@ from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal
 from pharmonia.chem.structures_sdf import SdfRecord, sdf_records, sdf_smiles
 from pharmonia.data.assays_rejects import RowReason
 from pharmonia.data.catalogue import unknown_name
-from pharmonia.run.csv_end import REMEDY
+from pharmonia.run.csv_end import REMEDY, refuse_foreign_file, require_commas
 
 SMILES_COLUMN = "smiles"  # in any case of letters, where no other is named
 ID_COLUMN = "id"  # likewise
@@ -85,6 +85,8 @@ def read_structures(
     try:
         if name.endswith(_SDF) and id_column is not None:
             _require_field(path, id_column)
+        if name.endswith(_CSV):
+            refuse_foreign_file(path)
         with _opened(path) as (raw, text):
             if name.endswith(_SDF):
                 records: Iterator[InputRecord] = (
@@ -121,6 +123,8 @@ def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier:
     header = next(rows, [])
     if not any(column.strip() for column in header):
         raise DataFileError(f"{name} has no header: its first line should name the columns")
+    if smiles not in header:
+        require_commas(name, header)
     found = _column_called(SMILES_COLUMN, "--smiles-column", name, header) if smiles is None else smiles
     place = _place(name, header, SMILES_COLUMN if found is None else found)
     identifier = _column_called(ID_COLUMN, "--id-column", name, header) if identifier is None else identifier

@@ -66,7 +66,7 @@ def _read_csv(path: Path, log: RejectLog) -> SourceTable:
     skipped: list[tuple[int, str]] = []
     coded = pa.dictionary(pa.int32(), pa.binary())
     with pa.input_stream(path, compression="gzip" if path.name.lower().endswith(".gz") else None) as plain:
-        text = EndedCsv(plain, len(names))
+        text = EndedCsv(plain, path.name, len(names))
 
         def skip(row: pa_csv.InvalidRow) -> str:
             if not text.is_end(row):

@@ -72,7 +72,7 @@ class RowFile:
             source = _Watched(raw, self._path.stat().st_size, self._progress)
             is_packed = self._path.suffix.lower() == ".gz"
             plain = pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "gzip") if is_packed else source
-            text = EndedCsv(plain, len(header))
+            text = EndedCsv(plain, self._path.name, len(header))
             rows = _RowNumbers(text)
             reader = pa_csv.open_csv(
                 pa.PythonFile(text, mode="r"),
