@@ -13,7 +13,8 @@ from pharmonia.cli.data import app
 from pharmonia.data.catalogue import CATALOGUE, KIBA
 
 IMPORT = ["--smiles-column", "s", "--sequence-column", "p", "--value-column", "v"]
-ROWS = "s,p,v\nCCO,MKV,10\nOCC,MKV,20\nCC(,MKV,1\n"
+PROTEIN = "MKVLAADTGLSRWEHNPQYF"
+ROWS = f"s,p,v\nCCO,{PROTEIN},10\nOCC,{PROTEIN},20\nCC(,{PROTEIN},1\n"
 
 
 @pytest.fixture
@@ -76,9 +77,17 @@ def test_import_prints_what_became_of_the_rows(folder: Path) -> None:
     assert "3 rows read" in output("info", "own")
 
 
+def test_import_warns_beside_its_results(folder: Path) -> None:
+    path = folder / "own.csv"
+    path.write_text("s,p,v\nCCO,EGFR,10\nCCC,EGFR,20\n")
+    done = call("import", str(path), *IMPORT, "--json")
+    assert done.stderr.startswith("warning: 2 rows, the first of them row 1, have a sequence of fewer than 20 residues")
+    assert json.loads(done.stdout)["warnings"] == [done.stderr.removeprefix("warning: ").strip()]
+
+
 def test_the_tolerance_of_values_that_are_no_logarithms_is_nothing(folder: Path) -> None:
     path = folder / "own.csv"
-    path.write_text(ROWS + "CCN,MKV,1\n")
+    path.write_text(f"{ROWS}CCN,{PROTEIN},1\n")
     told = json.loads(output("import", str(path), *IMPORT, "--json"))
     assert told["rejected"] == {"invalid-smiles": 1, "replicates-disagree": 2}
 

@@ -88,9 +88,25 @@ def test_repeated_measurements_that_disagree_are_all_rejected() -> None:
     assert set(rejects["explanation"].to_pylist()) == {
         "measurements of the same compound and target differ by more than 1 pKd"
     }
-    assert rejects["value"].to_pylist() == ["8", "8", "6"]
+    assert rejects["value"].to_pylist() == ["10", "10", "1000"]
     assert outcome.interactions is not None
     assert outcome.interactions.smiles == ("CCN",)
+
+
+PROTEIN = "MKVLAADTGLSRWEHNPQYF"
+
+
+def test_accepted_rows_that_look_wrong_are_warned_of() -> None:
+    good: Row = ("CCC", PROTEIN, "10")
+    assert run([good, ("CCO", PROTEIN, "20")])[1].warnings == ()
+    rows: list[Row] = [good, ("CCO", "EGFR", "20"), ("CCN", "KIT", "1e39"), ("CC(", "KIT", "1e99")]
+    assert run(rows)[1].warnings == (
+        "2 rows, the first of them row 2, have a sequence of fewer than 20 residues; a gene's name is no sequence",
+        "row 3 has a value outside 0 to 15 pKd; is the unit right?",
+    )
+    assert run([good, ("CCO", PROTEIN, "10")])[1].warnings == ("all values are equal: nothing can be learnt from them",)
+    assert run([good, ("CCO", PROTEIN, "20")], to=None)[1].warnings == ()  # of no stated unit
+    assert run([])[1].warnings == ()
 
 
 def test_a_compound_of_rejected_rows_only_is_not_listed() -> None:

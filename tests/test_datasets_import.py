@@ -52,8 +52,8 @@ REJECTS = """"row","reason","explanation","value"
 10,"wrong-field-count","the row has more or fewer fields than the header","c,CCC,MKL"
 14,"wrong-field-count","the row has more or fewer fields than the header","c,CCC,,MKL,1,T1,too,many"
 15,"missing-field","the SMILES is missing",""
-11,"replicates-disagree","measurements of the same compound and target differ by more than 1 pKd","9"
-12,"replicates-disagree","measurements of the same compound and target differ by more than 1 pKd","6"
+11,"replicates-disagree","measurements of the same compound and target differ by more than 1 pKd","1"
+12,"replicates-disagree","measurements of the same compound and target differ by more than 1 pKd","1000"
 """
 
 

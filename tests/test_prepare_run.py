@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -371,6 +372,26 @@ def test_the_commands_prepare_and_check(tmp_path: Path, monkeypatch: pytest.Monk
     told = runner.invoke(app, ["prepare", "check", out, "--recipe", recipe], catch_exceptions=False)
     assert told.exit_code == 0
     assert "the recipe is the agreed one" in told.stdout
+    plain = tmp_path / "plain.csv"
+    plain.write_text("s,a\nCCO,ten\nCCN,many\n")
+    nothing = [
+        str(plain),
+        "--key",
+        key,
+        "--out",
+        f"{out}-2",
+        "--workers",
+        "1",
+        "--smiles-column",
+        "s",
+        "--endpoint",
+        "a",
+    ]
+    none = runner.invoke(app, ["prepare", *nothing])
+    assert isinstance(none.exception, DataFileError)
+    assert re.fullmatch(r"no result is usable: plain.csv: [a-z-]+ 2; see rejects.csv", str(none.exception))
+    assert "prepared tasks" not in none.stdout
+    assert (Path(f"{out}-2") / "rejects.csv").exists()
     both = runner.invoke(app, [*asked, "--profile", str(profile)])
     assert isinstance(both.exception, OptionError)
     lost = runner.invoke(app, [*asked[:-4], "--endpoint", "x"])

@@ -142,6 +142,8 @@ def import_data(
     )
     with steps_bar() as report:
         done = import_file(plan, report)
+    for line in done.warnings:
+        typer.echo(f"warning: {line}", err=True)
     if as_json:
         typer.echo(_json(done.as_json()))
     else:

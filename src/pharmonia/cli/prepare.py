@@ -82,7 +82,8 @@ def tables(
     """Prepare TABLEs: what `pharmonia prepare TABLE...` runs.
 
     Every row is used, merged, or listed in rejects.csv with its reason. The
-    folder stays with you: only its recipe's digest enters a plan.
+    folder stays with you: only its recipe's digest enters a plan. Ends with 2
+    where no result is usable.
     """
     with train_extra():
         from pharmonia.run.cache import cache_dir  # noqa: PLC0415
@@ -105,9 +106,11 @@ def tables(
         done = prepare(plan, report)
     if as_json:
         typer.echo(json.dumps(done.as_json(), indent=2, ensure_ascii=False))
-        return
-    _print_report(done)
-    typer.echo(f"prepared tasks: {out}")
+    else:
+        _print_report(done)
+    done.require_results()
+    if not as_json:
+        typer.echo(f"prepared tasks: {out}")
 
 
 @app.command("check")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import pyarrow as pa
 
 from pharmonia.base.canonical import Json, canonical_json
-from pharmonia.base.errors import CacheError
+from pharmonia.base.errors import CacheError, DataFileError
 from pharmonia.data.assays import AssayType
 from pharmonia.data.contract import AssayStatistics
 from pharmonia.data.tasks import TaskKind
@@ -77,6 +77,16 @@ class PrepareReport:
     def n_rejected(self) -> int:
         """Rows turned away."""
         return sum(self.rejected.values())
+
+    def require_results(self) -> None:
+        """Nothing, if a result is usable.
+
+        Raises:
+            DataFileError: None is; says how many rows were turned away for which reason.
+        """
+        if not self.counts.results:
+            reasons = ", ".join(f"{name} {count:,}" for name, count in self.rejected.items())
+            raise DataFileError(f"no result is usable: {reasons or 'the tables have none'}; see rejects.csv")
 
     def as_json(self) -> dict[str, Json]:
         """For machines."""

@@ -23,13 +23,16 @@ from pharmonia.data.fields import (
 )
 from pharmonia.data.interactions import NO_FOLD, Interactions, Pairs
 from pharmonia.data.replicates import join_replicates
-from pharmonia.data.units import Conversion
+from pharmonia.data.units import LOG_UNITS, Conversion
 
 REJECTS = pa.schema(
     [("row", pa.int64()), ("reason", pa.string()), ("explanation", pa.string()), ("value", pa.string())]
 )
 
 _TARGET_BITS = 32  # of a pair's key; the compound has the others
+_TARGET_MASK = (1 << _TARGET_BITS) - 1
+_FEWEST_RESIDUES = 20  # proteins have more
+_LOGS = (0, 15)  # from one molar to one femtomolar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +111,13 @@ class Outcome:
         interactions: The data set; None when no row is left.
         rejects: Rows whose repeated measurements disagree, as `REJECTS`.
         tally: What became of all rows.
+        warnings: What a person should look at: accepted rows that hold no measurement of a protein, as it seems.
     """
 
     interactions: Interactions | None
     rejects: pa.Table
     tally: Tally
+    warnings: tuple[str, ...]
 
 
 class Importer:
@@ -159,6 +164,7 @@ class Importer:
             tolerance: Largest difference between repeated measurements that agree; their median is kept.
         """
         keys, values, rows = _whole(self._keys), _whole(self._values), _whole(self._rows)
+        warnings = self._warnings(keys, values, rows)
         joined = join_replicates(keys, values, tolerance)
         lost = joined.disagreeing
         if lost.size:
@@ -169,7 +175,7 @@ class Importer:
             rows[lost],
             [Reason.DISAGREE.value] * lost.size,
             [text] * lost.size,
-            pa.array(values[lost]).cast("string"),
+            pa.array(self._conversion.undo(values[lost])).cast("string"),
         )
         tally = Tally(
             n_read=self._n_read,
@@ -178,7 +184,23 @@ class Importer:
             rejected={reason: self._rejected[reason] for reason in Reason if self._rejected[reason]},
         )
         made = self._interactions(name, measure, joined.keys, joined.values) if joined.keys.size else None
-        return Outcome(interactions=made, rejects=rejects, tally=tally)
+        return Outcome(interactions=made, rejects=rejects, tally=tally, warnings=warnings)
+
+    def _warnings(self, keys: Codes, values: Vector, rows: npt.NDArray[np.int64]) -> tuple[str, ...]:
+        lengths = np.array([len(text) for text in self._targets.texts], dtype=np.int64)
+        short = rows[lengths[keys & _TARGET_MASK] < _FEWEST_RESIDUES] if rows.size else rows
+        low, high = _LOGS
+        wild = rows[(values < low) | (values > high)] if self._conversion.unit in LOG_UNITS else rows[:0]
+        found = []
+        if short.size:
+            found.append(
+                f"{_rows(short)} a sequence of fewer than {_FEWEST_RESIDUES} residues; a gene's name is no sequence"
+            )
+        if wild.size:
+            found.append(f"{_rows(wild)} a value outside {low} to {high} {self._conversion.unit}; is the unit right?")
+        if values.size > 1 and np.ptp(values) == 0:
+            found.append("all values are equal: nothing can be learnt from them")
+        return tuple(found)
 
     def _rejects(self, batch: RowBatch, codes: tuple[Codes, Codes, Codes]) -> pa.Table:
         names = (self._columns.smiles, self._columns.sequence, self._columns.value)
@@ -204,7 +226,7 @@ class Importer:
 
     def _interactions(self, name: str, measure: str, keys: Codes, values: Vector) -> Interactions:
         compounds, compound = _compact(keys >> _TARGET_BITS)
-        targets, target = _compact(keys & ((1 << _TARGET_BITS) - 1))
+        targets, target = _compact(keys & _TARGET_MASK)
         smiles, sequences = self._compounds.texts, self._targets.texts
         return Interactions(
             name=name,
@@ -218,6 +240,13 @@ class Importer:
             n_listed_compounds=self._compounds.n_listed,
             n_listed_targets=self._targets.n_listed,
         )
+
+
+def _rows(found: npt.NDArray[np.int64]) -> str:
+    """How many rows have something, and the first of them."""
+    return (
+        f"row {found[0]} has" if found.size == 1 else f"{found.size:,} rows, the first of them row {found.min()}, have"
+    )
 
 
 class _Ids:

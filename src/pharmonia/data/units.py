@@ -45,6 +45,13 @@ class Conversion:
         logs: Vector = np.log10(values, out=np.full(values.shape, np.nan), where=positive)
         return -self.log_exponent - logs
 
+    def undo(self, values: Vector) -> Vector:
+        """What values were before their conversion, to ten digits."""
+        if self.log_exponent is None:
+            return values
+        before = 10.0 ** (-self.log_exponent - values)
+        return np.array([float(f"{value:.10g}") for value in before.tolist()])
+
 
 def conversion(unit: str | None, to: str | None) -> Conversion:
     """The conversion between two units that the user names.

@@ -65,11 +65,13 @@ class ImportReport:
         manifest: The data set as it now lies on the shelf.
         tally: What became of all rows.
         rejects: The file of rejected rows; without any it holds its header only.
+        warnings: What a person should look at.
     """
 
     manifest: Manifest
     tally: Tally
     rejects: Path
+    warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Json]:
         """The report for machines."""
@@ -84,6 +86,7 @@ class ImportReport:
             "n_compounds": self.manifest.n_compounds,
             "n_targets": self.manifest.n_targets,
             "rejects": str(self.rejects),
+            "warnings": list(self.warnings),
         }
 
 
@@ -115,7 +118,7 @@ def import_file(plan: ImportPlan, progress: Progress) -> ImportReport:
     if outcome.interactions is None:
         raise DataFileError(f"no row of {plan.path.name} is left; {outcome.tally.statement()}; see {rejects}")
     manifest = _publish(plan, file, outcome.interactions, outcome.tally, progress)
-    return ImportReport(manifest=manifest, tally=outcome.tally, rejects=rejects)
+    return ImportReport(manifest=manifest, tally=outcome.tally, rejects=rejects, warnings=outcome.warnings)
 
 
 def _free_name(plan: ImportPlan, stem: str) -> str:
