@@ -65,8 +65,8 @@ def read_structures(
     Args:
         path: The file.
         smiles_column: Of a CSV; None for the one that is called smiles, in any case of letters.
-        id_column: Of a CSV, or a data field of an SDF, whose title stands in where a record lacks it; None for the one that
-            is called id, in any case of letters, or the row where none is, and for an SDF's title where it has one.
+        id_column: Of a CSV, or a data field of an SDF, whose title stands in where a record lacks it; None for a CSV's
+            column that is called id, in any case of letters, else the row, and for an SDF's title where it has one.
         n_records: At a time.
 
     Raises:
