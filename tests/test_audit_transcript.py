@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pharmonia.audit.transcript import Technique, attack, noise_p_value
+from pharmonia.audit.transcript import Findings, Guess, Technique, attack, noise_p_value
 from pharmonia.base.errors import DataFileError, EvidenceError, OptionError
 from pharmonia.bench.simulation import interaction_learners, simulate
 from pharmonia.cli.audit import audit
@@ -157,6 +157,13 @@ def test_frames_that_do_not_belong_together_fail_the_audit(tmp_path: Path) -> No
     assert len(findings.controls) + len(findings.clipped) == findings.n_sums
     with pytest.raises(EvidenceError, match=f"blind.*exchange {int(second)}"):
         findings.require()
+
+
+def test_a_clipped_sum_is_listed_and_another_must_follow() -> None:
+    control = Guess(exchange=3, partner="", technique=Technique.ALL, p_value=0.0)
+    Findings(guesses=(control,), n_sums=2, n_short=0, clipped=(2,)).require()
+    with pytest.raises(EvidenceError, match="the sum of exchange 4 was clipped and none after it attacked"):
+        Findings(guesses=(control,), n_sums=2, n_short=0, clipped=(4,)).require()
 
 
 def test_the_audit_takes_the_folder_that_compare_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,8 @@ def test_import_warns_beside_its_results(folder: Path) -> None:
     path.write_text("s,p,v\nCCO,EGFR,10\nCCC,EGFR,20\n")
     done = call("import", str(path), *IMPORT, "--json")
     assert done.stderr.startswith("warning: 2 rows, the first of them row 1, have a sequence of fewer than 20 residues")
+    again = call("import", str(path), *IMPORT, "--again")
+    assert "the data set holds 2 rows, 2 compounds, 1 target\n" in again.stdout
     assert json.loads(done.stdout)["warnings"] == [done.stderr.removeprefix("warning: ").strip()]
 
 

@@ -21,6 +21,7 @@ from pharmonia.evaluate.report_html import render_html
 from pharmonia.evaluate.report_json import report_from_json, report_to_json
 from pharmonia.evaluate.report_text import render_markdown, render_terminal
 from pharmonia.evaluate.wording import (
+    cost_sentence,
     data_size,
     headline,
     percent,
@@ -88,6 +89,12 @@ def test_equal_test_values_have_no_gain() -> None:
     )
     assert flat.n_partners_that(Verdict.GAINS) == 0
     assert report_to_json(report_from_json(report_to_json(flat))) == report_to_json(flat)
+
+
+def test_one_round_is_no_rounds(report: Report) -> None:
+    costs = tuple(replace(cost, n_rounds=1) for cost in report.costs)
+    assert cost_sentence(costs).startswith("It took 1 round, ")
+    assert cost_sentence(report.costs).startswith(f"It took {report.costs[0].n_rounds} rounds, ")
 
 
 def test_an_interval_that_excludes_zero_does_not_hold_it_by_rounding() -> None:

@@ -64,7 +64,7 @@ def _print(name: str, findings: "Findings") -> None:
     from pharmonia.audit.transcript import Technique  # noqa: PLC0415
 
     tried, read = _counts(findings)
-    table = Table(title=f"{name}: guesses at updates in {findings.n_sums} sums", title_justify="left")
+    table = Table(title=f"{name}: guesses at updates, sums: {findings.n_sums}", title_justify="left")
     for column in ("technique", "tried", "readable"):
         table.add_column(column, justify="left" if column == "technique" else "right")
     for technique in Technique:

@@ -166,8 +166,9 @@ def _print_import(done: "ImportReport") -> None:
 
 
 def _size(known: "Summary | Manifest") -> str:
-    targets = f", {known.n_targets:,} targets" if known.n_targets else ""
-    return f"{known.n_rows:,} rows, {known.n_compounds:,} compounds{targets}"
+    counts = ((known.n_rows, "row"), (known.n_compounds, "compound"), (known.n_targets, "target"))
+    there = [(n, thing) for n, thing in counts if n or thing != "target"]
+    return ", ".join(f"{n:,} {thing if n == 1 else f'{thing}s'}" for n, thing in there)
 
 
 def _json(document: object) -> str:

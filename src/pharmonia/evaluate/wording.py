@@ -98,8 +98,7 @@ def cost_sentence(costs: tuple[Cost, ...]) -> str:
     cost = found[0]
     traffic = data_size(cost.bytes_to_partners + cost.bytes_from_partners)
     took = seconds(cost.wall_s)
-    rounds = "1 round" if cost.n_rounds == 1 else f"{cost.n_rounds} rounds"
-    return f"It took {rounds}, {traffic} between the partners and the server and {took}."
+    return f"It took {_counted(cost.n_rounds, 'round')}, {traffic} between the partners and the server and {took}."
 
 
 def seed_sentence(report: Report) -> str:
@@ -147,8 +146,8 @@ def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
     return (
         (
             "Data",
-            f"{d.dataset}: {d.n_rows:,} measured interactions of {d.n_compounds:,} compounds and "
-            f"{d.n_targets:,} targets; the value is the {d.measure}.",
+            f"{d.dataset}: {d.n_rows:,} measured interactions of {_counted(d.n_compounds, 'compound')} and "
+            f"{_counted(d.n_targets, 'target')}; the value is the {d.measure}.",
         ),
         ("Between partners", f"Partition: {d.partition}."),
         ("Train, valid, test", f"Split: {d.split}; no partner trains on a row that anyone tests on."),
@@ -177,6 +176,10 @@ def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
             "the same resampled rows. A partner gains or loses when its interval excludes zero.",
         ),
     )
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def limits(description: RunDescription) -> tuple[str, ...]:
