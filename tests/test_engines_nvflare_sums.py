@@ -13,7 +13,7 @@ from pharmonia.learn.messages import Done, encode, vector_digest
 from pharmonia.run.engine import Exchange, OnReply, exchange, exchange_each
 from pharmonia.run.sums import SecureSums
 from pharmonia.run.tensors import digest_of
-from pharmonia.run.transcript import Recorder, read_transcript
+from pharmonia.run.transcript import Recorder, begin_recording, read_transcript
 from test_run_secure import REQUEST, Tampering, consortium, members
 
 
@@ -62,6 +62,7 @@ def test_what_was_handed_on_stands_in_the_transcript_under_its_partner(tmp_path:
     for name, vault in engine.vaults.items():
         vault.handle = lambda _, name=name: name.encode() + encode(Done())  # type: ignore[misc, method-assign]
     seen: list[str] = []
+    begin_recording(tmp_path / "run", tmp_path / "t", engine.partners)
     exchange_each(Recorder(Reversed(engine.vaults), tmp_path / "t"), b"?", lambda name, _: seen.append(name))
     assert seen == ["Dan", "Cleo", "Ben", "Ada"]
     (exchange,) = read_transcript(tmp_path / "t").exchanges()

@@ -27,7 +27,7 @@ from pharmonia.engines.nvflare.service_coordinator import Ending, Verdict
 from pharmonia.engines.nvflare.wire import BODY, FIELDS, Form, Reply, Request, Task
 from pharmonia.governance.events import Failed, FailureCode
 from pharmonia.nn.choices import Model
-from pharmonia.run.files import cannot_write, write_whole
+from pharmonia.run.files import cannot_write, write_private
 from pharmonia.run.records import RoundRecord, TrainedModel
 from pharmonia.run.seat import coordinate
 from pharmonia.run.site_config import read_coordinator
@@ -166,9 +166,9 @@ def test_a_full_disk_at_a_site_is_on_the_ledger_and_the_run_goes_on_exactly(
             n_written += 1
             if n_written > 8:
                 raise cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
-            write_whole(path, content)
+            write_private(path, content)
 
-        patch.setattr("pharmonia.run.protection.write_whole", write)
+        patch.setattr("pharmonia.run.protection.write_private", write)
         with pytest.raises(DiskFullError, match="A disk is full"):
             trained(place, None)
     assert Failed(plan=place.signed.plan.digest, code=FailureCode.STORAGE_FULL) in place.events()

@@ -86,7 +86,8 @@ CONCENTRATIONS = (1, 3.5, 5, 7, 9, 50, 100, 1000, 5000, 10000)
 def test_concentrations_are_never_judged_as_negative_logarithms(tmp_path: Path, unit: str) -> None:
     columns = {"smiles": SMILES, "assay": ["A"] * 10, "value": CONCENTRATIONS, "unit": [unit] * 10}
     table = write_csv(tmp_path / "own.csv", columns)
-    assert prepared(tmp_path, [table], *LONG, "--unit-column", "unit").exit_code == 0
+    done = prepared(tmp_path, [table], *LONG, "--unit-column", "unit")
+    assert str(done.exception) == "no result is usable: own.csv: concentration 10; see rejects.csv"
     assert rejects(tmp_path) == [("own.csv", row, "concentration") for row in range(1, 11)]
     told = pa_csv.read_csv(tmp_path / "out" / "rejects.csv")["explanation"][0].as_py()
     assert "standard_unit" in told

@@ -320,7 +320,7 @@ def test_a_disk_that_is_full_keeps_the_update_at_home(tmp_path: Path, monkeypatc
     def full(path: Path, content: bytes) -> None:
         raise UpdateError("no space left")
 
-    monkeypatch.setattr("pharmonia.run.protection.write_whole", full)
+    monkeypatch.setattr("pharmonia.run.protection.write_private", full)
     with pytest.raises(UpdateError):
         sums.collect(REQUEST)
     assert masked_answers(engine) == 0
