@@ -38,7 +38,7 @@ FOLDS = Folds(train=(0,), valid=(1,), test=(2,))
 SETTINGS = MultitaskSettings(
     n_bits=N_BITS, trunk=(12, 10), head=(6,), dropout=0.1, regression_weight=0.4, catalogue_classification=(),
     catalogue_regression=("solubility",), optimiser=Optimiser.ADAM, learning_rate=0.001, drop_round=10, batch_size=24,
-    local_epochs=1,
+    local_epochs=2,
 )  # fmt: skip
 RUN = RunNote(run_id="test-1", method="fedsgd", data_digest="d" * 64, plan_digest=None, agreement_digest=None)
 PROFILE = replace(

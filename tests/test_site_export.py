@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bundle_cases import FOLDS, SETTINGS, few_references, prepare_partner
+import bundle_cases
+from bundle_cases import FOLDS, few_references, prepare_partner
 from governance_cases import OWNERS
 from pharmonia.base.errors import AgreementError, InputError, OptionError, PharmoniaError, StoreError
 from pharmonia.cli.main import app
@@ -24,6 +25,8 @@ from pharmonia.run.prepare_files import COMPOUND_ROWS, write_prepared
 from pharmonia.run.prepare_key import write_preparation_key
 from prepare_cases import KEY
 from site_cases import Consortium, fixed_code, history, settings
+
+SETTINGS = replace(bundle_cases.SETTINGS, local_epochs=1)  # as FedSGD takes it
 
 SITE = """\
 [data]
