@@ -283,13 +283,24 @@ def test_a_structure_that_ended_its_process_is_tried_again_the_next_time(
         dying = pipeline(cache)
     assert dying.standardise(["CCO"]) == [Refusal.CRASHED]
     assert dying.featurise(["CCO"]).crashed == (0,)
-    assert cache.n_written == 0
     assert pipeline(cache).standardise(["CCO"]) == ["CCO"]
     assert pipeline(cache).featurise(["CCO"]).crashed == ()
 
 
-def test_a_crash_that_an_older_version_kept_is_forgotten(tmp_path: Path) -> None:
+def test_a_structure_that_ended_a_process_is_never_tried_in_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(StructurePool(1, b"!")) as pool:
+        assert list(pool.alone(prepare_poison.shout, ["a", "poison"])) == [(0, [b"A", b"!"])]
+    here: list[Sequence[str]] = []
+
+    def in_this_one(_: StructurePool, __: Work, texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
+        here.append(texts)
+        return iter(())
+
+    monkeypatch.setattr(StructurePool, "map", in_this_one)
     cache = StructureCache(tmp_path / "structures.sqlite")
     made = pipeline(cache)
     cache.keep([(structure_key(made._standard_stage, "CCO"), b"!" + Refusal.CRASHED.value.encode())])
     assert made.standardise(["CCO"]) == ["CCO"]
+    assert here == [[]]

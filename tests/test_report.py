@@ -98,8 +98,9 @@ def test_one_round_is_no_rounds(report: Report) -> None:
 
 
 def test_an_interval_that_excludes_zero_does_not_hold_it_by_rounding() -> None:
-    assert percent_text(Estimate(value=-0.015, low=-0.031, high=-0.0002)) == "−1.5 % (−3.1 to −0.02)"  # noqa: RUF001
-    assert percent_range(Estimate(value=0.015, low=0.0002, high=0.031)) == "1.5 % (0.02 to 3.1)"
+    assert percent_text(Estimate(value=-0.015, low=-0.031, high=-0.0002)) == "−1.50 % (−3.10 to −0.02)"  # noqa: RUF001
+    assert percent_text(Estimate(value=0.0002, low=0.0001, high=0.0003)) == "+0.02 % (+0.01 to +0.03)"
+    assert percent_range(Estimate(value=0.015, low=0.0002, high=0.031)) == "1.50 % (0.02 to 3.10)"
     assert percent_range(Estimate(value=0.015, low=0.0, high=0.031)) == "1.5 % (0.0 to 3.1)"
 
 

@@ -6,6 +6,7 @@ from pharmonia.evaluate.outcome import NO_AGREEMENT, Arm, Cost, RunDescription
 from pharmonia.evaluate.report import Report
 
 NO_NUMBER = "\N{EN DASH}"
+_MOST_DECIMALS = 6
 ARM_MEANING = {
     Arm.ALONE: "each partner trains on its own data only",
     Arm.ENSEMBLE: "mean of the partners' alone models: what they can do without federating",
@@ -35,7 +36,9 @@ def headline(report: Report) -> str:
         case Verdict.TOO_FEW_ROWS:
             return f"{overall.n_rows} test rows are too few to say whether federating pays."
     if overall.verdict is not Verdict.NO_DIFFERENCE and holds_zero(overall.gain_over_seeds):
-        start = f"Not clear over seeds: {start[0].lower()}{start[1:]}"
+        loss = f"federating left the error {percent_range(negated(gain))} above {against}"
+        said = loss if overall.verdict is Verdict.LOSES else f"{start[0].lower()}{start[1:]}"
+        start = f"Not clear over seeds: {said}"
     return f"{start}; {partner_count(report)}."
 
 
@@ -218,32 +221,27 @@ def metric_text(figure: Figure, metric: Metric) -> str:
 
 def percent_text(figure: Figure) -> str:
     """``+12 % (+7.0 to +16)``, or a dash."""
-    if isinstance(figure, Undefined):
-        return NO_NUMBER
-    low, high = _bounds(figure, sign=True)
-    return f"{percent(figure.value, sign=True)} ({low} to {high})"
+    return NO_NUMBER if isinstance(figure, Undefined) else _percents(figure, sign=True)
 
 
 def percent_range(figure: Estimate) -> str:
     """``12 % (7.0 to 16)``."""
-    low, high = _bounds(figure, sign=False)
-    return f"{percent(figure.value)} ({low} to {high})"
+    return _percents(figure, sign=False)
 
 
-def _bounds(figure: Estimate, *, sign: bool) -> tuple[str, str]:
-    """The ends of an interval; one that excludes zero does not seem to hold it by rounding."""
-    low, high = (percent(value, sign=sign).removesuffix(" %") for value in (figure.low, figure.high))
-    if figure.low > 0 and low == "0.0":
-        low = f"{'+' if sign else ''}{100.0 * figure.low:.1g}"
-    if figure.high < 0 and high == "0.0":
-        high = f"\N{MINUS SIGN}{-100.0 * figure.high:.1g}"
-    return low, high
+def _percents(figure: Estimate, *, sign: bool) -> str:
+    """A value and its interval; one that excludes zero has decimals enough not to seem to hold it by rounding."""
+    nearest = 100.0 * min(abs(figure.low), abs(figure.high))
+    excludes = figure.low > 0 or figure.high < 0
+    n = next((n for n in range(1, _MOST_DECIMALS) if float(f"{nearest:.{n}f}")), _MOST_DECIMALS) if excludes else 1
+    value, low, high = (percent(one, sign=sign, n_decimals=n) for one in (figure.value, figure.low, figure.high))
+    return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
 
 
-def percent(share: float, *, sign: bool = False) -> str:
-    """A share as a percentage, with one decimal below 10 %, a true minus and, if asked, a plus."""
+def percent(share: float, *, sign: bool = False, n_decimals: int = 1) -> str:
+    """A share as a percentage, with decimals below 10 %, a true minus and, if asked, a plus."""
     value = 100.0 * share
-    text = f"{abs(value):.1f}" if abs(value) < 9.95 else f"{abs(value):.0f}"
+    text = f"{abs(value):.{n_decimals}f}" if abs(value) < 9.95 else f"{abs(value):.0f}"
     mark = "\N{MINUS SIGN}" if value < 0 and float(text) else "+" if sign and float(text) else ""
     return f"{mark}{text} %"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.csv as pa_csv
 from pyarrow import ArrowException
 
-from pharmonia.base.errors import CacheError, RecipeError
+from pharmonia.base.errors import CacheError, EngineError, RecipeError
 from pharmonia.chem.ecfp_matrix import EnvironmentRows, permute_columns
 from pharmonia.chem.keyed import PreparationKey
 from pharmonia.data.compounds import take_rows
@@ -70,6 +70,7 @@ def prepared_environments(
     Raises:
         RecipeError: The key is not the recipe's, or this installation makes other columns than the folder's.
         CacheError: The forms are damaged, or not those of the rows.
+        EngineError: Structures ended the processes that read them.
     """
     require_key(recipe, key)
     path = folder / COMPOUND_ROWS
@@ -84,6 +85,8 @@ def prepared_environments(
     if not np.isin(rows, np.arange(prepared.n_compounds)).all() or not np.isin(prepared.labels.compound, rows).all():
         raise CacheError(f"{path} does not have the rows of the prepared data; prepare again")
     made = pipeline.featurise(list(distinct))
+    if made.crashed:
+        raise EngineError(f"{len(made.crashed)} structures ended their process; see that there is memory and run again")
     found, wanted = permute_columns(made.matrix, key), take_rows(prepared.features, rows)
     if not (np.array_equal(found.indptr, wanted.indptr) and np.array_equal(found.indices, wanted.indices)):
         raise RecipeError(

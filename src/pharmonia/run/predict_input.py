@@ -132,13 +132,13 @@ def _csv_records(name: str, text: Iterable[str], smiles: str | None, identifier:
     for number, row in enumerate(rows, 1):
         if len(row) == len(header):
             yield InputRecord(
-                row=number, identifier=str(number) if id_place is None else row[id_place], smiles=row[place]
+                row=number, identifier=(id_place is not None and row[id_place]) or str(number), smiles=row[place]
             )
             continue
         known = id_place is not None and id_place < len(row)
         yield InputRecord(
             row=number,
-            identifier=row[id_place] if known and id_place is not None else str(number),
+            identifier=(known and id_place is not None and row[id_place]) or str(number),
             smiles="",
             reason=RowReason.FIELD_COUNT.value,
             explanation=f"the row has {len(row)} fields, the header {len(header)}",

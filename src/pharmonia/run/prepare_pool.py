@@ -25,7 +25,7 @@ class StructurePool:
 
         Args:
             n_workers: Processes; with 1, the work is done in this one.
-            crashed: Payload of a text that ended its process; for this time only, as memory may have been short.
+            crashed: Payload of a text that ended its process.
         """
         self._n_workers, self._crashed = n_workers, crashed
         self._executor: ProcessPoolExecutor | None = None
@@ -55,6 +55,15 @@ class StructurePool:
                 except BrokenProcessPool:
                     self.close()
                     yield start, self._carefully(work, chunk)
+
+    def alone(self, work: Work, texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
+        """As `map`, for texts that have ended a process: in processes of their own, however few.
+
+        Raises:
+            EngineError: Processes end whatever they are given.
+        """
+        for start in range(0, len(texts), _CHUNK):
+            yield start, self._carefully(work, texts[start : start + _CHUNK])
 
     def close(self) -> None:
         """End the processes, each after the chunk that it has."""
@@ -92,8 +101,8 @@ def _require_workers(work: Work) -> None:
             alone.submit(work, _HARMLESS).result()
         except BrokenProcessPool as error:
             raise EngineError(
-                "worker processes cannot start, or end on any structure; see that there is memory for them, or run "
-                "with --workers 1; what is done is kept"
+                "worker processes cannot start, or end on any structure; see that there is memory for them and run "
+                "again; what is done is kept"
             ) from error
 
 

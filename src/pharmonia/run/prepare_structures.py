@@ -24,7 +24,7 @@ from pharmonia.run.prepare_pool import StructurePool, Work
 
 _BATCH = 20_000  # texts whose payloads are held at a time
 _FORM, _REFUSAL = b"=", b"!"
-_CRASHED = _REFUSAL + Refusal.CRASHED.value.encode()  # never kept: the next time it may go well
+_CRASHED = _REFUSAL + Refusal.CRASHED.value.encode()  # tried again each time, apart: memory may have been short
 _FORMS_VERSION, _FEATURES_VERSION = 2, 4  # raised whenever the code of a stage gives other results
 
 
@@ -120,18 +120,20 @@ class StructurePipeline:
             batch = texts[start : start + _BATCH]
             keys = [structure_key(stage, text) for text in batch]
             kept = self._cache.find(keys) if self._cache else {}
-            known = {key: payload for key, payload in kept.items() if payload != _CRASHED}  # old caches have some
-            missing = [index for index, key in enumerate(keys) if key not in known]
-            n_done += len(batch) - len(missing)
+            known = {key: payload for key, payload in kept.items() if payload != _CRASHED}
+            missing = [index for index, key in enumerate(keys) if key not in kept]
+            crashed = [index for index, key in enumerate(keys) if key in kept and key not in known]
+            n_done += len(batch) - len(missing) - len(crashed)
             self._progress(what, n_done, len(texts))
-            for first, payloads in self._pool.map(work, [batch[index] for index in missing]):
-                places = missing[first : first + len(payloads)]
-                made = [(keys[index], payload) for index, payload in zip(places, payloads, strict=True)]
-                if self._cache:
-                    self._cache.keep([one for one in made if one[1] != _CRASHED])
-                known.update(made)
-                n_done += len(payloads)
-                self._progress(what, n_done, len(texts))
+            for indices, made_by in ((missing, self._pool.map), (crashed, self._pool.alone)):
+                for first, payloads in made_by(work, [batch[index] for index in indices]):
+                    places = indices[first : first + len(payloads)]
+                    made = [(keys[index], payload) for index, payload in zip(places, payloads, strict=True)]
+                    if self._cache:
+                        self._cache.keep(made)
+                    known.update(made)
+                    n_done += len(payloads)
+                    self._progress(what, n_done, len(texts))
             yield [known[key] for key in keys]
 
 
