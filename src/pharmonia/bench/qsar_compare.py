@@ -17,6 +17,7 @@ from pharmonia.bench.compare import BOOTSTRAP_STREAM
 from pharmonia.bench.machine import machine
 from pharmonia.bench.progress import Progress, RunSize, results_of
 from pharmonia.bench.qsar_arms import QsarJob, QsarResult, SharedTasks, run_id_of, share_out
+from pharmonia.bench.qsar_hand_over import partner_folder
 from pharmonia.bench.qsar_settings import QsarSettings
 from pharmonia.bench.qsar_world import prepare_world
 from pharmonia.bench.workplace import Workplace
@@ -32,13 +33,14 @@ from pharmonia.evaluate.qsar_report import (
     build_qsar_report,
 )
 from pharmonia.evaluate.qsar_scores import score
+from pharmonia.run.bundle_runs import ALONE, RUNS_FILE
 from pharmonia.run.cache import describe
 from pharmonia.run.fetch import Progress as Steps
 from pharmonia.run.files import write_whole
 from pharmonia.run.prepare_key import write_preparation_key
 from pharmonia.run.records import RoundRecord
 
-FEDERATED_FILE, KEY_FILE, ALONE_FILE = "federated.json", "simulation.key", "alone.npy"
+KEY_FILE = "simulation.key"
 AUXILIARY = "auxiliary: it helps training only"
 _OWN_RUNS = (QsarArm.ALONE, QsarArm.BOOSTED)
 _TRAINED = (QsarArm.ALONE, QsarArm.FEDERATED, QsarArm.POOLED)
@@ -97,7 +99,7 @@ def write_federated_runs(settings: QsarSettings, workplace: Workplace, folder: P
     store = workplace.place.open()
     runs = {str(job.seed): store.folder(run_id_of(job)) for job in _jobs(settings) if job.arm is QsarArm.FEDERATED}
     named = {seed: os.path.relpath(home, folder) for seed, home in runs.items()}
-    write_whole(folder / FEDERATED_FILE, (json.dumps(named, indent=1) + "\n").encode())
+    write_whole(folder / RUNS_FILE, (json.dumps(named, indent=1) + "\n").encode())
     if not (folder / KEY_FILE).exists():
         write_preparation_key(folder / KEY_FILE, SIMULATION_KEY)
 
@@ -119,7 +121,7 @@ def _leave_own_predictions(results: dict[QsarJob, QsarResult], workplace: Workpl
         every[own] = result.predicted[place]
         content = io.BytesIO()
         np.save(content, every, allow_pickle=False)
-        write_whole(federated[job.seed] / f"partner-{job.partner + 1}" / ALONE_FILE, content.getvalue())
+        write_whole(partner_folder(federated[job.seed], job.partner) / ALONE, content.getvalue())
 
 
 def _jobs(settings: QsarSettings) -> list[QsarJob]:

@@ -81,7 +81,10 @@ def decode_prepared(content: bytes, where: str) -> PreparedManifest:
         whole = document["sha256"] == hashlib.sha256(canonical_json(body)).hexdigest()
         kind = (document["format"], document["version"])
         if whole and kind[0] == FORMAT and kind[1] != FORMAT_VERSION:
-            raise CacheError(f"{where} is of version {kind[1]} of {FORMAT}, not {FORMAT_VERSION}; prepare them again")
+            raise CacheError(
+                f"{where} is of version {kind[1]} of {FORMAT}, not {FORMAT_VERSION}; prepare them again, or run the "
+                f"comparison again that made them"
+            )
         if not whole or kind != (FORMAT, FORMAT_VERSION):
             raise CacheError(f"{where} is damaged, or no manifest of {FORMAT} of version {FORMAT_VERSION}")
         return PreparedManifest(
