@@ -2,7 +2,7 @@
 
 pharmonia compare adme --partners 2 --partition scaffold --seeds 1 --out out
 pharmonia export out --partner "Partner 1" --out bundle.zip
-python benchmarks/predict_domain.py out bundle.zip
+python scripts/predict_domain.py out bundle.zip
 """
 
 import sys
