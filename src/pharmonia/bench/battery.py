@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError
@@ -160,7 +160,7 @@ def _battery(content: Table) -> Battery:
     training = _table(content, "training")
     _require_keys(training, _TRAINING_KEYS, "[training]")
     seeds = content.get("seeds", 1)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+    if not _is_whole(seeds) or seeds < 1:
         raise OptionError(f"seeds must be a whole number of at least 1, got {seeds!r}")
     blocks = content.get("block", [])
     if not isinstance(blocks, list) or not blocks:
@@ -265,14 +265,18 @@ def _numbers(table: Table, name: str, default: Sequence[int]) -> tuple[int, ...]
     items = _items(table, name)
     if items is None:
         return tuple(default)
-    numbers = [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+    numbers = [item for item in items if _is_whole(item)]
     if len(numbers) != len(items):
         raise OptionError(f"{name} must be whole numbers, got {items}")
     return tuple(numbers)
 
 
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _number(table: Table, name: str, default: int) -> int:
     value = table.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not _is_whole(value):
         raise OptionError(f"{name} must be a whole number, got {value!r}")
     return value

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from pharmonia.evaluate.report import Report, build_report
 from pharmonia.nn.choices import Model
 from pharmonia.run.cache import describe
 from pharmonia.run.records import Training
+from pharmonia.run.store import RunStore
 from pharmonia.run.transcript import require_recordable, transcript_of
 
 MODEL_NAMES = {
@@ -61,9 +63,9 @@ def compare(
         read_papers(mandate, settings, now)
     for seed in settings.seeds:  # refuse what cannot be shared out before anything trains
         share_out(settings, seed)
-    workplace.place.open()
+    store = workplace.place.open()
     jobs = _jobs(settings)
-    _require_recordable(jobs, workplace)
+    _require_recordable(jobs, store, workplace.performance.transcripts)
     work = partial(do_job, place=workplace.place, performance=workplace.performance, now=now)
     results = results_of(jobs, work, sizes_of(jobs), n_workers=workplace.n_workers, on_progress=on_progress)
     outcomes = [_outcome(settings, seed, results) for seed in settings.seeds]
@@ -76,11 +78,9 @@ def compare(
     return build_report(outcomes, description, np.random.default_rng([settings.seeds[0], BOOTSTRAP_STREAM]))
 
 
-def _require_recordable(jobs: list[ArmJob], workplace: Workplace) -> None:
-    transcripts = workplace.performance.transcripts
+def _require_recordable(jobs: list[ArmJob], store: RunStore, transcripts: Path | None) -> None:
     if transcripts is None:
         return
-    store = workplace.place.open()
     for job in jobs:
         if job.arm is Arm.FEDERATED:
             require_recordable(store.folder(run_id_of(job)), transcript_of(transcripts, job.seed))

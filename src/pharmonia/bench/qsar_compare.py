@@ -33,14 +33,13 @@ from pharmonia.evaluate.qsar_report import (
     build_qsar_report,
 )
 from pharmonia.evaluate.qsar_scores import score
-from pharmonia.run.bundle_runs import ALONE, RUNS_FILE
+from pharmonia.run.bundle_runs import ALONE, KEY_FILE, RUNS_FILE
 from pharmonia.run.cache import describe
 from pharmonia.run.fetch import Progress as Steps
 from pharmonia.run.files import write_whole
 from pharmonia.run.prepare_key import write_preparation_key
 from pharmonia.run.records import RoundRecord
 
-KEY_FILE = "simulation.key"
 AUXILIARY = "auxiliary: it helps training only"
 _OWN_RUNS = (QsarArm.ALONE, QsarArm.BOOSTED)
 _TRAINED = (QsarArm.ALONE, QsarArm.FEDERATED, QsarArm.POOLED)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pharmonia.run.bundle_environments import StructureReader
     from pharmonia.run.fetch import Progress
 
-KEY_FILE = "simulation.key"  # that `pharmonia compare` leaves
-
 
 def export(
     run: Annotated[
@@ -45,7 +43,7 @@ def export(
     with train_extra():
         from pharmonia.run.bundle import write_bundle  # noqa: PLC0415
         from pharmonia.run.bundle_export import export_bundle  # noqa: PLC0415
-        from pharmonia.run.bundle_runs import find_run, read_partner  # noqa: PLC0415
+        from pharmonia.run.bundle_runs import KEY_FILE, find_run, read_partner  # noqa: PLC0415
         from pharmonia.run.bundle_site import read_site_run  # noqa: PLC0415
     now = datetime.now(UTC)
     if key is None and run is not None and (run / KEY_FILE).is_file():

@@ -18,14 +18,13 @@ from pharmonia.evaluate.battery import CellKey
 from pharmonia.evaluate.battery_scenarios import balanced
 from pharmonia.evaluate.battery_stats import ALPHA, OverSeeds, SettingResult, holm_over_tests, over_seeds, t_test
 from pharmonia.evaluate.battery_wording import (
-    count_text,
     nothing_compared,
     setting_name,
     share_text,
     varying_fields,
 )
 from pharmonia.evaluate.gain import Undefined
-from pharmonia.evaluate.wording import percent
+from pharmonia.evaluate.wording import count_text, percent
 
 CLAIMED_GAIN = 0.15  # share of the best alternative's MSE
 MARGIN = 0.05  # relative change of the MSE that counts as a change

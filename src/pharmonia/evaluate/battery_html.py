@@ -36,7 +36,6 @@ from pharmonia.evaluate.battery_wording import (
     baseline_sentences,
     battery_headline,
     battery_limits,
-    count_text,
     fixed_text,
     headline_note,
     nothing_compared,
@@ -51,7 +50,7 @@ from pharmonia.evaluate.gain import Undefined
 from pharmonia.evaluate.report_html import plotly_script
 from pharmonia.evaluate.report_markup import card, details, plot, table, text
 from pharmonia.evaluate.report_style import CSS
-from pharmonia.evaluate.wording import percent
+from pharmonia.evaluate.wording import count_text, percent
 
 _CUT = "Marks are means over seeds, bars 95 % intervals before the correction; full marks are clear after it (Holm)."
 _EFFECTS = "Size: share of an MSE; p: two-sided, of no effect; intervals: Student's t over seeds, 95 %."

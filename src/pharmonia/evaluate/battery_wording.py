@@ -7,7 +7,7 @@ from pharmonia.evaluate.battery import ALTERNATIVES, BASELINES, BatteryArm, Cell
 from pharmonia.evaluate.battery_scenarios import ScenarioResult, needed_signal
 from pharmonia.evaluate.battery_stats import Call, OverSeeds, SettingResult
 from pharmonia.evaluate.gain import Undefined
-from pharmonia.evaluate.wording import NO_NUMBER, percent
+from pharmonia.evaluate.wording import NO_NUMBER, count_text, percent
 
 BATTERY_ARM_MEANING = {
     BatteryArm.ALONE: "each test row predicted by its owner's own model",
@@ -52,11 +52,6 @@ def partners_text(n_partners: int) -> str:
 def seeds_text(n_seeds: int) -> str:
     """``one seed``, ``3 seeds``."""
     return "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
-
-
-def count_text(n: int, one: str) -> str:
-    """``1 setting``, ``12 settings``."""
-    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
 
 
 def share_text(mean: OverSeeds | Undefined, *, sign: bool = True) -> str:

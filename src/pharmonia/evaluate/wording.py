@@ -101,7 +101,7 @@ def cost_sentence(costs: tuple[Cost, ...]) -> str:
     cost = found[0]
     traffic = data_size(cost.bytes_to_partners + cost.bytes_from_partners)
     took = seconds(cost.wall_s)
-    return f"It took {_counted(cost.n_rounds, 'round')}, {traffic} between the partners and the server and {took}."
+    return f"It took {count_text(cost.n_rounds, 'round')}, {traffic} between the partners and the server and {took}."
 
 
 def seed_sentence(report: Report) -> str:
@@ -149,8 +149,8 @@ def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
     return (
         (
             "Data",
-            f"{d.dataset}: {d.n_rows:,} measured interactions of {_counted(d.n_compounds, 'compound')} and "
-            f"{_counted(d.n_targets, 'target')}; the value is the {d.measure}.",
+            f"{d.dataset}: {d.n_rows:,} measured interactions of {count_text(d.n_compounds, 'compound')} and "
+            f"{count_text(d.n_targets, 'target')}; the value is the {d.measure}.",
         ),
         ("Between partners", f"Partition: {d.partition}."),
         ("Train, valid, test", f"Split: {d.split}; no partner trains on a row that anyone tests on."),
@@ -181,8 +181,9 @@ def how_it_was_done(report: Report) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _counted(n: int, thing: str) -> str:
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+def count_text(n: int, one: str) -> str:
+    """``1 setting``, ``12 settings``."""
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
 
 
 def limits(description: RunDescription) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from pharmonia.run.bundle_export import Folds, RunNote, TaskNote, TrainedPartner
 from pharmonia.run.bundle_tasks import decode_settings
 from pharmonia.run.prepare_files import CANDIDATES, MANIFEST, REPORT, open_prepared, read_prepared_manifest
 
-RUNS_FILE, RUN_FILE = "federated.json", "run.json"
+RUNS_FILE, RUN_FILE, KEY_FILE = "federated.json", "run.json", "simulation.key"
 MODEL_FILE, PRIVATE_FILE = "model.safetensors", "private.safetensors"
 PREPARED, ALONE = "prepared", "alone.npy"
 RUN_FORMAT = ("pharmonia run on many tasks", 1)
