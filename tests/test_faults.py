@@ -17,7 +17,7 @@ from pharmonia.run.records import TrainedModel
 from relay import Line, Relay
 from run_cases import essence
 
-N_PARTNERS, ROUNDS = 3, 5
+N_PARTNERS, ROUNDS = 3, 24  # a round takes a third of a second: the run must not end before a machine is down
 FAR, DOWN = "partner-02", "partner-03"
 CUT_S = 12.0  # longer than NVFlare's server waits for its operator's question to a site (10 s)
 
@@ -36,8 +36,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyTrial]:
             assert made.n_rounds() <= n_rounds + 1  # a round whose answers were under way may end, no other
             relay.heal()
             made.await_rounds(1)
-            made.kill_all_of(DOWN)
             n_failures = len(made.failures())
+            made.kill_all_of(DOWN)
+            assert made.n_rounds() < ROUNDS
             made.launch(DOWN)
             until("the ledger tells", lambda: len(made.failures()) > n_failures)
             made.await_finish()

@@ -8,7 +8,7 @@ from faulty_trial import COORDINATOR, FaultyTrial, faulty_trial, stopped, until
 from pharmonia.governance.events import FailureCode
 from pharmonia.governance.plan import Tier
 
-N_PARTNERS, ROUNDS = 4, 7
+N_PARTNERS, ROUNDS = 4, 24  # a round takes a third of a second: the run must not end before a machine is down
 LOST = "partner-03"
 
 
@@ -20,6 +20,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyTrial]:
         made.launch_all()
         made.await_rounds(2)  # the first is saved
         made.kill_all_of(LOST)
+        assert made.n_rounds() < ROUNDS - 2
         made.await_rounds(2)
         with stopped(made.job(COORDINATOR)):  # or the run ends before the partner is back, on a fast machine
             made.launch(LOST)
