@@ -43,7 +43,7 @@ LINES = [
     for block in re.findall(r"^```console\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
     for line in block.splitlines()
 ]
-ROUNDS = 5
+ROUNDS = 24  # a third of a second each: the run must not end before all that is killed is
 NO_WAY_OUT = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")  # a proxy that is not there
 WITHIN_S = 240.0  # this machine may be busy; a run takes a few seconds
 SETTINGS = settings_of(
@@ -160,6 +160,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             process.kill()
         n_rounds = place.n_rounds()
         until("a round after a partner was killed", lambda: place.n_rounds() > n_rounds)
+        assert place.n_rounds() < ROUNDS
         service, server = place.service("coordinator"), place.workers("coordinator")
         service.kill()
         until("the end of the coordinator's processes", lambda: not any(map(is_alive, [service, *server])))
