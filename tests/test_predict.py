@@ -20,7 +20,7 @@ from pharmonia.run.bundle_export import TrainedPartner
 from pharmonia.run.predict import NO_SET, SETS, Predictor, require_chemistry
 from pharmonia.run.predict_check import check_folder, check_predictions
 from pharmonia.run.predict_domain import DomainState
-from pharmonia.run.prepare_files import open_prepared
+from pharmonia.run.prepare_files import COMPOUND_ROWS, open_prepared, write_prepared
 from predict_cases import partner_with_bundle, predictor_at
 from prepare_cases import KEY
 
@@ -279,12 +279,14 @@ def test_the_check_refuses_data_of_another_recipe_or_run(predictor: Predictor, p
 
 
 def test_the_check_notices_columns_that_this_installation_would_not_make(
-    predictor: Predictor, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, partner: TrainedPartner, home: Path, tmp_path: Path
 ) -> None:
-    made = predictor.features
-    monkeypatch.setattr(predictor, "features", lambda forms: made([*forms[1:], forms[0]]))
-    with pytest.raises(BundleError, match="makes other columns"):
-        check_folder(predictor, home / "prepared", home / "predictions.npy")
+    folder = tmp_path / "prepared"
+    text = (home / "prepared" / COMPOUND_ROWS).read_bytes()
+    forms = {COMPOUND_ROWS: text.replace(b',"Cc1ccccc1"', b',"Cc1ccncc1"', 1)}
+    write_prepared(folder, open_prepared(home / "prepared"), partner.recipe, forms)
+    with pytest.raises(RecipeError, match="makes other columns"):
+        check_folder(predictor, folder, home / "predictions.npy")
 
 
 def test_prepared_data_of_a_catalogue_are_those_of_the_bundle(home: Path, partner: TrainedPartner) -> None:

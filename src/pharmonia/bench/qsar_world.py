@@ -26,7 +26,7 @@ from pharmonia.data.qsar_sets import (
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.recipe_codec import plain
 from pharmonia.data.tasks import PreparedTasks
-from pharmonia.run.cache import cache_dir, read_manifest
+from pharmonia.run.cache import cache_dir, read_manifest, structures_file
 from pharmonia.run.datasets import load, load_assays
 from pharmonia.run.fetch import Progress
 from pharmonia.run.prepare import Preparation, available_cpus, installed_recipe, prepare_tables
@@ -99,7 +99,7 @@ def prepare_world(name: QsarSet, progress: Progress) -> QsarWorld:
 def _prepare(name: QsarSet, progress: Progress) -> None:
     profile = simulation_profile()
     with (
-        closing(StructureCache(cache_dir() / "structures.sqlite")) as cache,
+        closing(StructureCache(structures_file())) as cache,
         StructurePipeline(profile, cache, available_cpus(), progress) as pipeline,
     ):
         recipe = installed_recipe(profile, SIMULATION_KEY, pipeline)

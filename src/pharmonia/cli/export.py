@@ -71,13 +71,13 @@ def export(
 
 def _structures(key: Path, report: "Progress") -> "StructureReader":
     from pharmonia.run.bundle_environments import StructureReader  # noqa: PLC0415
-    from pharmonia.run.cache import cache_dir  # noqa: PLC0415
+    from pharmonia.run.cache import structures_file  # noqa: PLC0415
     from pharmonia.run.prepare import available_cpus  # noqa: PLC0415
     from pharmonia.run.prepare_key import read_preparation_key  # noqa: PLC0415
 
     return StructureReader(
         key=read_preparation_key(key),
-        cache=cache_dir() / "structures.sqlite",
+        cache=structures_file(),
         n_workers=available_cpus(),
         progress=report,
     )

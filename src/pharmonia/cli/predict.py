@@ -63,7 +63,7 @@ def predict(
     """
     _refuse_unused_options(context)
     with train_extra():
-        from pharmonia.run.cache import cache_dir  # noqa: PLC0415
+        from pharmonia.run.cache import structures_file  # noqa: PLC0415
         from pharmonia.run.predict import Predictor  # noqa: PLC0415
         from pharmonia.run.predict_check import check_folder  # noqa: PLC0415
         from pharmonia.run.predict_files import PredictPlan, checks_only, predict_file  # noqa: PLC0415
@@ -81,7 +81,7 @@ def predict(
             tasks=tuple(task or ()),
             error_rate=error_rate,
         )
-    structures = cache or cache_dir() / "structures.sqlite"
+    structures = cache or structures_file()
     n_workers = workers if workers is not None else available_cpus()
     with (
         steps_bar() as report,

@@ -86,7 +86,7 @@ def tables(
     where no result is usable.
     """
     with train_extra():
-        from pharmonia.run.cache import cache_dir  # noqa: PLC0415
+        from pharmonia.run.cache import structures_file  # noqa: PLC0415
         from pharmonia.run.prepare import PreparePlan, available_cpus, prepare  # noqa: PLC0415
         from pharmonia.run.prepare_key import read_preparation_key  # noqa: PLC0415
     wanted, settings = _settings(recipe, profile)
@@ -98,7 +98,7 @@ def tables(
         profile=settings,
         wanted=wanted,
         out=out,
-        cache=cache or cache_dir() / "structures.sqlite",
+        cache=cache or structures_file(),
         n_workers=workers if workers is not None else available_cpus(),
         again=again,
     )
@@ -160,14 +160,14 @@ def recipe(
 ) -> None:
     """Write the recipe that this installation, key and profile make, for partners to agree on."""
     with train_extra():
-        from pharmonia.run.cache import cache_dir  # noqa: PLC0415
+        from pharmonia.run.cache import structures_file  # noqa: PLC0415
         from pharmonia.run.files import write_whole  # noqa: PLC0415
         from pharmonia.run.prepare import available_cpus, make_recipe  # noqa: PLC0415
         from pharmonia.run.prepare_key import read_preparation_key  # noqa: PLC0415
     _, settings = _settings(None, profile)
     n_workers = workers if workers is not None else available_cpus()
     with steps_bar() as report:
-        made = make_recipe(settings, read_preparation_key(key), cache_dir() / "structures.sqlite", n_workers, report)
+        made = make_recipe(settings, read_preparation_key(key), structures_file(), n_workers, report)
     write_whole(out, made.encode())
     typer.echo(f"recipe digest  {made.digest}")
 

@@ -27,16 +27,16 @@ def qsar_headline(report: QsarReport) -> str:
 def _kind_sentence(kind: KindReport) -> str:
     said = [_against(kind, QsarArm.ALONE)]
     if kind.best is not QsarArm.ALONE:
-        said.append(f"{_against(kind, kind.best)}, the best without pooling")
+        said.append(_against(kind, kind.best, ", the best without pooling"))
     where = f"{kind.kind.capitalize()}, {kind.metric.label} over {kind.n_tasks} tasks of {kind.n_assays} assays"
     return f"{where}: federated is {'; '.join(said)}."
 
 
-def _against(kind: KindReport, base: QsarArm) -> str:
+def _against(kind: KindReport, base: QsarArm, about_base: str = "") -> str:
     found = kind.gain(QsarArm.FEDERATED, base)
     gain = found.difference
     words = {1: "better than", -1: "worse than", 0: "not clearly different from"}
-    said = f"{words[_direction(gain)]} {base}, {figure_text(gain.mean)}"
+    said = f"{words[_direction(gain)]} {base}{about_base}, {figure_text(gain.mean)}"
     return f"{said}, not clear over seeds" if _direction(gain) and holds_zero(found.over_seeds) else said
 
 

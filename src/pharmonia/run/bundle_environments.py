@@ -5,19 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.csv as pa_csv
-from pyarrow import ArrowException
 
-from pharmonia.base.errors import CacheError, EngineError, RecipeError
-from pharmonia.chem.ecfp_matrix import EnvironmentRows, permute_columns
+from pharmonia.chem.ecfp_matrix import EnvironmentRows
 from pharmonia.chem.keyed import PreparationKey
-from pharmonia.data.compounds import take_rows
 from pharmonia.data.recipe import Recipe
 from pharmonia.data.tasks import PreparedTasks
 from pharmonia.run.fetch import Progress
+from pharmonia.run.kept_forms import kept_forms, made_again
 from pharmonia.run.predict import require_key
 from pharmonia.run.prepare_cache import StructureCache
-from pharmonia.run.prepare_files import COMPOUND_ROWS
 from pharmonia.run.prepare_structures import StructurePipeline
 
 
@@ -73,27 +69,11 @@ def prepared_environments(
         EngineError: Structures ended the processes that read them.
     """
     require_key(recipe, key)
-    path = folder / COMPOUND_ROWS
-    if not path.is_file():
+    kept = kept_forms(folder, prepared)
+    if kept is None:
         return None
-    try:
-        listed = pa_csv.read_csv(path)
-        distinct = dict(zip(listed["standard_smiles"].to_pylist(), listed["row"].to_pylist(), strict=True))
-        rows = np.array(list(distinct.values()), dtype=np.int64)
-    except (OSError, ArrowException, KeyError, TypeError, ValueError) as error:
-        raise CacheError(f"{path} is damaged: {error}; prepare again") from error
-    if not np.isin(rows, np.arange(prepared.n_compounds)).all() or not np.isin(prepared.labels.compound, rows).all():
-        raise CacheError(f"{path} does not have the rows of the prepared data; prepare again")
-    made = pipeline.featurise(list(distinct))
-    if made.crashed:
-        raise EngineError(f"{len(made.crashed)} structures ended their process; see that there is memory and run again")
-    found, wanted = permute_columns(made.matrix, key), take_rows(prepared.features, rows)
-    if not (np.array_equal(found.indptr, wanted.indptr) and np.array_equal(found.indices, wanted.indices)):
-        raise RecipeError(
-            f"this installation makes other columns of the standard forms than {folder} has: install "
-            f"rdkit=={recipe.rdkit}, with which it was prepared"
-        )
-    return _by_row(made.environments.keyed(key), rows, prepared.n_compounds)
+    made = made_again(kept, prepared, pipeline, key, recipe.rdkit)
+    return _by_row(made.environments.keyed(key), kept.rows, prepared.n_compounds)
 
 
 def _by_row(environments: EnvironmentRows, rows: np.ndarray[tuple[int], np.dtype[np.int64]], n: int) -> EnvironmentRows:

@@ -84,6 +84,11 @@ def cache_dir() -> Path:
     return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "pharmonia"
 
 
+def structures_file() -> Path:
+    """Where structures that were met before are kept, unless the user names another file."""
+    return cache_dir() / "structures.sqlite"
+
+
 def folder_of(name: str) -> Path:
     """Where the data set of that name lies, if it is here."""
     entry = CATALOGUE.get(name)

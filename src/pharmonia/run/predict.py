@@ -18,12 +18,13 @@ from pharmonia.chem.standardise_qsar import RDKIT_VERSION
 from pharmonia.chem.standardise_qsar_settings import REFUSAL_TEXTS, Refusal
 from pharmonia.data.catalogue import unknown_name
 from pharmonia.data.recipe import Recipe
-from pharmonia.data.tasks import TaskKind
+from pharmonia.data.tasks import PreparedTasks, TaskKind
 from pharmonia.nn.sparse import BitRows
 from pharmonia.run.bundle import read_bundle
 from pharmonia.run.bundle_parts import Bundle, network_of
 from pharmonia.run.bundle_tasks import BundleTask
 from pharmonia.run.fetch import Progress, no_progress
+from pharmonia.run.kept_forms import kept_forms, made_again
 from pharmonia.run.predict_domain import DomainState
 from pharmonia.run.prepare_cache import StructureCache
 from pharmonia.run.prepare_structures import Featurised, StructurePipeline
@@ -206,10 +207,19 @@ class Predictor:
             return DomainState.UNKNOWN
         return DomainState.JUDGED if domain.can_reject(error_rate) else DomainState.TOO_FEW
 
-    def features(self, forms: Sequence[str]) -> tuple[CsrMatrix, tuple[int, ...]]:
-        """Keyed columns of standard forms, and which forms ended their process."""
-        made = self._pipeline.featurise(forms)
-        return permute_columns(made.matrix, self._key), made.crashed
+    def same_columns(self, folder: Path, prepared: PreparedTasks) -> int:
+        """How many standard forms a prepared folder kept; their columns are those that this installation makes.
+
+        Raises:
+            CacheError: As `kept_forms`.
+            RecipeError: As `made_again`.
+            EngineError: The same.
+        """
+        kept = kept_forms(folder, prepared)
+        if kept is None:
+            return 0
+        made_again(kept, prepared, self._pipeline, self._key, self.recipe.rdkit)
+        return len(kept.forms)
 
     def _table(
         self,

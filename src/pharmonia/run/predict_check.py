@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.csv as pa_csv
-from pyarrow import ArrowException
 
 from pharmonia.base.errors import BundleError, InputError, RecipeError
 from pharmonia.data.tasks import PreparedTasks
@@ -14,7 +12,7 @@ from pharmonia.learn.multitask_data import TaskPlaces, predict_labels
 from pharmonia.nn.heads_names import HeadName
 from pharmonia.run.bundle_parts import Bundle, head_sizes, network_of
 from pharmonia.run.predict import Predictor
-from pharmonia.run.prepare_files import COMPOUND_ROWS, open_prepared
+from pharmonia.run.prepare_files import open_prepared
 
 TOLERANCE = 1e-5  # absolute, and relative for values beyond 1
 
@@ -94,34 +92,21 @@ def check_folder(predictor: Predictor, folder: Path, predictions: Path) -> Predi
 
     Raises:
         InputError: A file cannot be read.
-        BundleError: As `check_predictions`; or this installation makes other columns of the standard forms.
-        RecipeError: As `check_predictions`.
+        BundleError: As `check_predictions`.
+        RecipeError: The same; or this installation makes other columns of the standard forms.
+        CacheError: The standard forms are damaged.
+        EngineError: Structures ended the processes that read them.
     """
     prepared = open_prepared(folder)
     if prepared.recipe_digest != predictor.recipe.digest:
         raise RecipeError(f"{folder} was prepared under another recipe than the bundle")
-    n_forms = _require_columns(predictor, folder, prepared) if (folder / COMPOUND_ROWS).is_file() else 0
+    n_forms = predictor.same_columns(folder, prepared)
     try:
         platform = np.load(predictions, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"cannot read the platform's predictions {predictions}: {error}") from error
     found = check_predictions(predictor.bundle, prepared, platform.astype(np.float32, copy=False))
     return replace(found, n_forms=n_forms)
-
-
-def _require_columns(predictor: Predictor, folder: Path, prepared: PreparedTasks) -> int:
-    """How many forms there are, if their columns are those of the prepared rows."""
-    try:
-        listed = pa_csv.read_csv(folder / COMPOUND_ROWS)
-    except (OSError, ArrowException) as error:
-        raise InputError(f"cannot read {folder / COMPOUND_ROWS}: {error}") from error
-    forms, rows = listed["standard_smiles"].to_pylist(), listed["row"].to_pylist()
-    distinct = dict(zip(forms, rows, strict=True))
-    features, _ = predictor.features(list(distinct))
-    for place, (form, row) in enumerate(distinct.items()):
-        if not np.array_equal(features.row(place), prepared.features.row(row)):
-            raise BundleError(f"this installation makes other columns of {form} than row {row} of {folder} has")
-    return len(distinct)
 
 
 def _places(bundle: Bundle, prepared: PreparedTasks) -> TaskPlaces:
