@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +93,7 @@ def until(what: str, is_so: Callable[[], bool], within_s: float = WITHIN_S) -> f
     while not is_so():
         if time.monotonic() - started > within_s:
             raise NotWithinError(f"not within {within_s:g} s: {what}")
-        time.sleep(0.05)
+        time.sleep(0.02)
     return time.monotonic() - started
 
 
@@ -236,7 +236,8 @@ class FaultyTrial:
         """SIGKILL for the service and all that it started: as if the machine had lost its power."""
         doomed = [self.service(member), *self.workers(member)]
         for process in doomed:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # a service takes its processes with it
+                process.kill()
         for started in self._started:
             if started.pid == doomed[0].pid:
                 started.wait(timeout=15)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pharmonia.data.interactions import EncodedInteractions
 from pharmonia.learn.network import use_one_thread
@@ -13,6 +14,8 @@ from pharmonia.run.cache import cache_dir as cache_in_use
 from pharmonia.run.cache import is_ready
 
 use_one_thread()  # as every worker process does
+settings.register_profile("pharmonia", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no timed test
+settings.load_profile("pharmonia")
 USERS_CACHE = cache_in_use()  # before any test chooses its own
 
 HOW_TO = "run `PHARMONIA_MIRROR=/path/to/data make test` (KIBA alone: `pharmonia data fetch kiba`)"

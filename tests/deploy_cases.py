@@ -1,7 +1,7 @@
 """Kits of the consortium of `governance_cases`: acme, borealis and cygnus with sites, dynamo with the server."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -66,28 +66,36 @@ def approval_of(signed: SignedKitRequest) -> SignedKitApproval:
     return approve_request(signed, founded(), authority, key, key_of("dynamo"), NOW)
 
 
-def make_authority(folder: Path) -> Path:
+def make_authority(folder: Path, now: datetime = NOW) -> Path:
     """Dynamo's authority in a folder."""
-    create_authority(folder, founded(), key_of("dynamo"), NOW)
+    create_authority(folder, founded(), key_of("dynamo"), now)
     return folder
 
 
-def make_folder(root: Path, authority: Path, partner: str, role: Role, server: Address = SERVER) -> Path:
+def make_folder(
+    root: Path, authority: Path, partner: str, role: Role, server: Address = SERVER, now: datetime = NOW
+) -> Path:
     """A kit, made as its owner and the coordinator would."""
-    return make_under(root, authority, founded(), partner, role, server)
+    return make_under(root, authority, founded(), partner, role, server, now)
 
 
 def make_under(
-    root: Path, authority: Path, history: AgreementHistory, partner: str, role: Role, server: Address = SERVER
+    root: Path,
+    authority: Path,
+    history: AgreementHistory,
+    partner: str,
+    role: Role,
+    server: Address = SERVER,
+    now: datetime = NOW,
 ) -> Path:
     """A kit under some version of the agreement."""
     folder = root / f"{partner}-{role}"
     hosts = (server.host,) if role is Role.COORDINATOR else ()
-    request_kit(folder, history, partner, role, hosts, key_of(partner), NOW)
-    signed = approve(authority, read_request(folder / "request.json"), history, key_of("dynamo"), NOW)
+    request_kit(folder, history, partner, role, hosts, key_of(partner), now)
+    signed = approve(authority, read_request(folder / "request.json"), history, key_of("dynamo"), now)
     answer = root / f"{partner}-{role}.json"
     write_whole(answer, encode_approval(signed))
-    make_kit(folder, history, answer, server, ENGINE, NOW)
+    make_kit(folder, history, answer, server, ENGINE, now)
     return folder
 
 

@@ -31,7 +31,7 @@ from pharmonia.governance.terms import (
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-END = datetime(2027, 12, 31, 23, 59, 59, tzinfo=UTC)
+END = datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)
 OWNERS = ("acme", "borealis", "cygnus")
 
 

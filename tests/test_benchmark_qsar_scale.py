@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import qsar_scale
@@ -65,7 +65,6 @@ def assert_same_bits(got: BitRows, expected: BitRows) -> None:
 
 
 @given(seed=st.integers(0, 10**6), n_taken=st.integers(0, 40), block=st.sampled_from([1, 3, 8, 64]))
-@settings(deadline=None)
 def test_rows_taken_in_blocks_are_those_taken_at_once(seed: int, n_taken: int, block: int) -> None:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, 4, 12)
@@ -81,7 +80,6 @@ def test_rows_taken_in_blocks_are_those_taken_at_once(seed: int, n_taken: int, b
 
 
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.05, 0.6, 1.0]))
-@settings(deadline=None)
 def test_rows_of_chosen_labels_are_those_of_the_plain_formula_to_the_bit(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     for prepared in partners(3):

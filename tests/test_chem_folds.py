@@ -85,7 +85,7 @@ def test_the_permutation_is_the_published_one(key: PreparationKey) -> None:
 
 
 @given(n=st.integers(1, 300))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_every_column_has_one_place(n: int) -> None:
     assert sorted(KEY.permutation(n).tolist()) == list(range(n))
 
@@ -152,7 +152,6 @@ def test_keyed_fingerprints_equal_permuting_bit_by_bit() -> None:
 
 
 @given(rows=st.lists(st.sets(st.integers(0, 49)), max_size=8))
-@settings(deadline=None)
 def test_permuting_keeps_every_row_and_its_size(rows: list[set[int]]) -> None:
     matrix = stack_rows([np.array(sorted(row), dtype=np.int32) for row in rows], 50)
     moved = permute_columns(matrix, KEY)
@@ -216,7 +215,7 @@ SUBSTITUENTS = ("C", "CC", "O", "Cl", "F", "C(F)(F)F", "C#N", "N", "OC", "C(=O)O
 
 
 @given(first=st.sampled_from(SUBSTITUENTS), second=st.sampled_from(SUBSTITUENTS))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_variations_on_one_ring_system_share_a_fold_at_two_partners(first: str, second: str) -> None:
     folds = []
     for substituent in (first, second):  # each at its own partner, who has the key and nothing else in common

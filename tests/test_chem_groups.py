@@ -80,7 +80,7 @@ def test_profiles_of_kmers_by_hand() -> None:
 
 
 @given(st.lists(st.text(RESIDUES, min_size=1, max_size=60), min_size=1, max_size=12, unique=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_two_members_of_a_family_are_alike(sequences: list[str]) -> None:
     similarity = sequence_similarity(sequences)
     groups = family_groups(tuple(sequences))

@@ -13,7 +13,7 @@ from pharmonia.run.datasets import load
 SMILES = load("kiba-sample").interactions.smiles
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(smiles=st.sampled_from(SMILES), seed=st.integers(1, 2**31 - 1))
 def test_any_way_to_write_a_compound_gives_the_same_smiles(smiles: str, seed: int) -> None:
     (written,) = Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), 1, randomSeed=seed)

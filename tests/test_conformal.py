@@ -40,7 +40,7 @@ def test_p_values_by_hand() -> None:
     assert in_domain(sets).tolist() == [False, True, False]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_p_values_are_counts_over_all_calibration_rows(seed: int) -> None:
     rows, new = random_rows(seed, 60, 4), random_rows(seed + 1, 20, 4)
@@ -51,7 +51,7 @@ def test_p_values_are_counts_over_all_calibration_rows(seed: int) -> None:
         assert found[i, 1] == ((rows.predicted[positive] <= p).sum() + 1) / (positive.sum() + 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=st.lists(st.integers(0, 6), min_size=2, max_size=12), error=st.sampled_from([0.1, 0.2, 0.5, 0.9]))
 def test_of_exchangeable_compounds_no_more_than_promised_are_missed(values: list[int], error: float) -> None:
     """Exact, not on average: each of n + 1 compounds in turn is the new one; at most a share of them is missed."""

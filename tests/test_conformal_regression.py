@@ -34,7 +34,7 @@ def test_half_widths_by_hand() -> None:
     assert calibration.half_width(0.5).tolist() == [2, np.inf, 3]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     values=st.lists(st.integers(0, 5), min_size=1, max_size=14),
     error=st.sampled_from([0.05, 0.1, 0.2, 0.29, 0.5, 0.7, 0.9]),
@@ -49,7 +49,7 @@ def test_of_exchangeable_compounds_no_more_than_promised_are_missed(values: list
     assert missed <= error * len(values)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), error=st.floats(0.02, 0.98))
 def test_widths_are_order_statistics_of_each_task_by_itself(seed: int, error: float) -> None:
     rng = np.random.default_rng(seed)

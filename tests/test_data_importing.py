@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_cases import COLUMNS, csv_batch
@@ -124,7 +124,6 @@ def test_no_row_left_is_no_data_set() -> None:
     assert run([])[1].tally == Tally(n_read=0, n_kept=0, n_merged=0, rejected={})
 
 
-@settings(deadline=None)
 @given(rows=any_rows)
 def test_every_row_is_kept_merged_or_rejected_once(rows: list[Row]) -> None:
     rejects, outcome = run(rows)
@@ -134,7 +133,6 @@ def test_every_row_is_kept_merged_or_rejected_once(rows: list[Row]) -> None:
     assert tally.n_kept == (len(outcome.interactions.pairs) if outcome.interactions else 0)
 
 
-@settings(deadline=None)
 @given(rows=any_rows, sizes=st.lists(st.integers(0, 7), max_size=6))
 def test_the_cut_into_batches_does_not_matter(rows: list[Row], sizes: list[int]) -> None:
     whole, cut = run(rows), run(rows, sizes)

@@ -47,7 +47,7 @@ def results(folder: Path) -> Results:
     plot.coordinator.mkdir()
     with LocalFederation(plot) as federation:
         job = Job(run="run", partners=PARTNERS, controller=CLASSES[0], executor=CLASSES[1], n_needed=len(PARTNERS))
-        federation.wait(federation.submit(job), timeout_s=120.0)
+        federation.wait(federation.submit(job), timeout_s=300.0)
         processes = federation.processes()
     assert len(processes) >= len(PARTNERS) + 1
     assert not any(process.is_running() for process in processes)
@@ -110,14 +110,33 @@ def test_no_frame_and_no_log_of_a_site_stands_at_the_server(results: Results, fo
             assert b"CC(=O)" not in path.read_bytes()
 
 
+BOUND = """
+import runpy, time
+runpy.run_module = lambda *_, **__: (print("bound", flush=True), time.sleep(600))
+from pharmonia.engines.nvflare.child import main
+main()
+"""
+STARTER = f"""
+import os, subprocess, sys, time
+command = [sys.executable, "-c", {BOUND!r}, str(os.getpid()), "server"]
+print(subprocess.Popen(command).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_service_whose_starter_is_gone_already_does_not_begin() -> None:
+    command = [sys.executable, "-c", BOUND, str(os.getppid()), "server"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
 def test_services_die_with_whoever_started_them(tmp_path: Path) -> None:
-    service = [sys.executable, "-m", "pharmonia.engines.nvflare.child", "server", "-h"]
-    starter = f"import subprocess, time; print(subprocess.Popen({service!r}).pid, flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
+        assert parent.stdout.readline() == "bound\n"
         parent.send_signal(signal.SIGKILL)
-    until = time.monotonic() + 10.0
+    until = time.monotonic() + 60.0
     with suppress(psutil.NoSuchProcess):
         while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < until, "the service outlived its starter"

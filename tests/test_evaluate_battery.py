@@ -68,7 +68,7 @@ def read(outcomes: Sequence[CellOutcome]) -> tuple[CellOutcome, ...]:
     return outcomes_from_csv(results_csv(outcomes), curves_csv(outcomes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(outcomes=st.lists(cells(), max_size=4, unique_by=lambda cell: (cell.key, cell.seed)))
 def test_what_is_written_is_read_back_to_the_last_bit(outcomes: list[CellOutcome]) -> None:
     expected = sorted(outcomes, key=lambda cell: (cell.key, cell.seed))
@@ -179,7 +179,7 @@ def test_results_of_another_version_and_bytes_that_are_no_text_are_refused() -> 
 
 
 @given(at=st.integers(0, 10_000), to=st.integers(0, 255))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_changed_byte_gives_outcomes_or_a_clear_error(at: int, to: int) -> None:
     damaged = bytearray(results_csv([FULL]))
     damaged[at % len(damaged)] = to

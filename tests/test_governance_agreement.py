@@ -54,7 +54,7 @@ def test_a_consortium_is_founded_when_every_partner_has_signed() -> None:
     assert again == history
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(signers=st.sets(st.sampled_from(EVERYONE)))
 def test_nobody_is_bound_without_a_signature(signers: set[str]) -> None:
     history = signed_by(signers)
@@ -232,7 +232,7 @@ def test_a_signature_by_a_stranger_or_with_nothing_to_sign_is_refused() -> None:
 
 
 def test_an_expired_key_signs_nothing() -> None:
-    with pytest.raises(AgreementError, match=r"the key pk-\w+ of acme expired 2027-12-31T23:59:59Z, before it signed"):
+    with pytest.raises(AgreementError, match=r"the key pk-\w+ of acme expired 2099-12-31T23:59:59Z, before it signed"):
         sign_proposed(propose(None, first_version()), key_of("acme"), END + timedelta(seconds=1))
 
 
@@ -244,7 +244,7 @@ def test_a_signature_from_the_future_names_both_clocks() -> None:
 
 def test_an_agreement_ends() -> None:
     assert founded().current(END).version == 1
-    with pytest.raises(AgreementError, match="agreement of aurora, version 1 ended 2027-12-31T23:59:59Z; amend it"):
+    with pytest.raises(AgreementError, match="agreement of aurora, version 1 ended 2099-12-31T23:59:59Z; amend it"):
         founded().current(END + timedelta(seconds=1))
 
 

@@ -220,11 +220,11 @@ def test_keys_are_warned_of_from_sixty_days_before_their_end_and_say_when_none_i
     assert warnings(history, END - ENDS_SOON - timedelta(seconds=1)) == ()
     soon = warnings(history, END - ENDS_SOON)
     assert len(soon) == len(history.versions[-1].agreement.keys)
-    assert all("it ends 2027-12-31T23:59:59Z; rotate it before" in line for line in soon)
+    assert all("it ends 2099-12-31T23:59:59Z; rotate it before" in line for line in soon)
     first, *each = warnings(history, END + timedelta(seconds=1))
     assert "version 2 is never accepted: found a new agreement" in first
     assert len(each) == len(soon)
-    assert all("it ended 2027-12-31T23:59:59Z and signs nothing more" in line for line in each)
+    assert all("it ended 2099-12-31T23:59:59Z and signs nothing more" in line for line in each)
 
 
 def test_an_amendment_that_enough_others_can_sign_is_no_dead_end() -> None:

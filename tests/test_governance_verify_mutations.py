@@ -298,7 +298,7 @@ SAID = st.tuples(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(SAID, max_size=12))
 def test_whatever_partners_sign_verification_ends_with_a_verdict(said: list[tuple[str, list[Event], int]]) -> None:
     book = Book()

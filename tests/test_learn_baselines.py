@@ -51,7 +51,7 @@ def test_two_rows_of_one_compound_by_hand() -> None:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_additive_model_is_ridge_regression(seed: int) -> None:
     interactions = small_interactions(seed=seed)
     train = np.random.default_rng(seed).choice(160, size=70, replace=False)

@@ -45,7 +45,7 @@ def assert_same_gradients(got: Tensor, expected: Tensor, *inputs: Tensor) -> Non
 
 
 @given(bags=nonempty_bags)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bag_maxima_and_their_gradient_equal_loops(bags: list[list[int]]) -> None:
     rows = table(7, 3)
     members, offsets = flat(bags)
@@ -72,7 +72,7 @@ def plain_attention(layer: GatLayer, rows: Tensor, bags: list[list[int]], n_head
 
 @pytest.mark.parametrize("n_heads", [1, 3])
 @given(bags=nonempty_bags)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_attention_over_shared_rows_equals_loops(n_heads: int, bags: list[list[int]]) -> None:
     torch.manual_seed(0)
     layer = GatLayer(2, 4, n_heads).double()
@@ -133,7 +133,7 @@ def sequences(lengths: list[int], n_positions: int) -> TokenMatrix:
 
 
 @given(lengths=st.lists(st.integers(1, 1000), min_size=1, max_size=30), field=st.integers(1, 30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_groups_hold_every_sequence_once_and_every_distinct_window(lengths: list[int], field: int) -> None:
     tokens = sequences(lengths, 1000)
     seen: list[int] = []

@@ -296,7 +296,7 @@ def test_dropout_leaves_evaluation_alone_and_changes_training() -> None:
     assert torch.equal(network.eval().embedding(bits), network.embedding(bits))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), n_taken=st.integers(0, 12))
 def test_taking_rows_is_taking_rows_of_the_table(seed: int, n_taken: int) -> None:
     rng = np.random.default_rng(seed)

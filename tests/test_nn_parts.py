@@ -22,7 +22,7 @@ def build(bags: list[list[int]], n_rows: int) -> Bags:
 
 
 @given(bags=bags_of_rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bag_sums_and_their_gradient_equal_loops(bags: list[list[int]]) -> None:
     table = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     weights = torch.randn(len(bags), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -35,7 +35,7 @@ def test_bag_sums_and_their_gradient_equal_loops(bags: list[list[int]]) -> None:
 
 
 @given(counts=st.lists(st.integers(1, 5), min_size=2, max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weighted_batch_norm_equals_batch_norm_on_expanded_rows(counts: list[int]) -> None:
     generator = torch.Generator().manual_seed(len(counts))
     rows = torch.randn(len(counts), 4, dtype=torch.float64, generator=generator).requires_grad_()

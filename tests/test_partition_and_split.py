@@ -18,7 +18,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 @given(kind=st.sampled_from(["iid", "target", "compound"]), n_partners=st.integers(1, 9), seed=st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_row_has_one_owner_and_entities_stay_together(kind: str, n_partners: int, seed: int) -> None:
     interactions = small_interactions(seed=seed)
     partition = shared_out(interactions, kind, n_partners, rng(seed))

@@ -133,7 +133,7 @@ def test_nothing_to_predict_is_no_error(predictor: Predictor, texts: list[str]) 
     assert np.isnan(found.predicted).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(order=st.permutations(list(range(12))), cut=st.integers(0, 12))
 def test_a_compounds_prediction_does_not_depend_on_its_company(
     predictor: Predictor, order: list[int], cut: int

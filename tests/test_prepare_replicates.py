@@ -104,20 +104,20 @@ any_rows = st.lists(
 
 
 @given(rows=any_rows)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_joining_all_at_once_equals_joining_row_by_row(rows: list[Row]) -> None:
     assert joined(rows) == plain(rows)
 
 
 @given(rows=any_rows, seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_order_of_rows_has_no_influence(rows: list[Row], seed: int) -> None:
     shuffled = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
     assert joined(shuffled) == joined(rows)
 
 
 @given(rows=any_rows)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_result_is_kept_merged_or_told(rows: list[Row]) -> None:
     made = join_results(results(rows), ASSAYS, PROFILE)
     assert len(made.results) + made.n_merged + made.disagreeing.size == len(rows)

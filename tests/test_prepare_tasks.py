@@ -243,7 +243,6 @@ def test_auxiliary_assays_weigh_a_tenth_and_never_score_wherever_they_stand() ->
 
 
 @given(fraction=st.floats(0.051, 0.999), barrier=st.just(0.05))
-@settings(deadline=None)
 def test_qualified_results_weigh_the_barriers_share_in_all(fraction: float, barrier: float) -> None:
     weight = censored_weight(fraction, barrier)
     assert fraction * weight / (fraction * weight + 1 - fraction) == pytest.approx(barrier)
@@ -256,7 +255,7 @@ def test_qualified_results_weigh_the_barriers_share_in_all(fraction: float, barr
     direction=st.sampled_from(list(Direction)),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_classes_are_those_of_every_value_that_a_bound_allows(
     signs: list[str], cut: float, direction: Direction, seed: int
 ) -> None:

@@ -44,7 +44,7 @@ def values(label: np.ndarray) -> list[tuple[int, int, float]]:
     return sorted(zip(*(column.tolist() for column in columns), strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sharing=st.sampled_from(list(Sharing)), n_partners=st.sampled_from([2, 3, 4]), seed=st.integers(0, 99))
 def test_every_label_has_one_owner_and_partners_have_about_as_many(
     sharing: Sharing, n_partners: int, seed: int

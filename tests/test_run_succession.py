@@ -229,7 +229,7 @@ def test_a_refusal_of_a_wrong_time_is_not_recorded_and_its_reason_is_told(tmp_pa
             NOW,
             "of borealis, which is retired since version 2 of the agreement; put an active key .*: pk-",
         ),
-        ("borealis", 1, END + timedelta(1), r"of borealis, which ended 2027-12-31T23:59:59Z; make another with `pharm"),
+        ("borealis", 1, END + timedelta(1), r"of borealis, which ended 2099-12-31T23:59:59Z; make another with `pharm"),
         ("borealis", 2, NOW, "of borealis, which only version 4 of the agreement names, and that lacks 3 of the sig"),
         ("acme", 0, NOW, "is a key of acme in the agreement; put a key of borealis there"),
         ("zeppelin", 0, NOW, "is a key of nobody in the agreement"),
@@ -290,7 +290,7 @@ def test_a_key_of_a_later_version_does_not_cosign_an_earlier_checkpoint(tmp_path
             NOW,
             "is under version 1: .* belongs to no partner.*; sign it with the key that was active",
         ),
-        (key_of("eagle"), END + timedelta(days=1), "of eagle ended 2027-12-31T23:59:59Z"),
+        (key_of("eagle"), END + timedelta(days=1), "of eagle ended 2099-12-31T23:59:59Z"),
     ):
         with pytest.raises(AgreementError, match=why):
             cosign_copy(folder, newer, day, key=key, copies=())

@@ -73,7 +73,7 @@ def test_what_is_no_scenario_is_refused_with_what_would_be(text: str, error: typ
 
 
 @given(text=st.sampled_from(TEXTS), n_partners=st.integers(2, 6), seed=st.integers(0, 500))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_scenario_repeats_with_its_seed_and_leaves_nobody_empty(text: str, n_partners: int, seed: int) -> None:
     interactions = small_interactions(n_rows=300, seed=seed)
     try:
@@ -146,7 +146,7 @@ def test_the_home_of_a_group_has_the_largest_share_and_none_is_lost(n_partners: 
 
 
 @given(seed=st.integers(0, 2000), variance=st.sampled_from([0.1, 0.7, 10]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_partner_gets_its_share_of_each_group_rounded_up_or_down(seed: int, variance: float) -> None:
     group = rng(seed).integers(7, size=200)
     owner = ownership.diffused(group, "groups", 5, variance, rng(seed))

@@ -82,7 +82,7 @@ def test_no_wrap_with_every_partner_at_the_clip_limit(n: int, sign: float) -> No
     assert tier_a(group, plan, beyond, weights).n_clipped == 5 * n
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.sampled_from([2, 3, 5, 10, 12]),
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
@@ -110,7 +110,7 @@ def test_a_sum_equals_the_float64_average_within_the_bound(
     assert result.n_clipped == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n=st.sampled_from([4, 7, 10, 13]), length=st.integers(1, 30))
 def test_any_tolerable_drop_pattern_is_survived(seed: int, n: int, length: int) -> None:
     group, rng = group_of(n, ring_degree=8), np.random.default_rng(seed)

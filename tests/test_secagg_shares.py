@@ -13,7 +13,7 @@ from pharmonia.secagg.shamir import PRIME, combine, lagrange_weights, split
 from pharmonia.secagg.streams import Stream
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(secret=st.binary(min_size=32, max_size=32), n=st.integers(1, 12), data=st.data())
 def test_any_t_shares_give_the_secret_back(secret: bytes, n: int, data: st.DataObject) -> None:
     threshold = data.draw(st.integers(1, n))

@@ -33,7 +33,7 @@ def dense_of(update: RowUpdate) -> np.ndarray:
     return dense
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n_rows=st.integers(1, 30), n_columns=st.integers(1, 5))
 def test_released_and_residual_are_the_total(seed: int, n_rows: int, n_columns: int) -> None:
     rng = np.random.default_rng(seed)
@@ -49,7 +49,7 @@ def test_released_and_residual_are_the_total(seed: int, n_rows: int, n_columns: 
     np.testing.assert_array_equal(rest.touched, dense_of(rest).any(axis=1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_is_carried_is_added_to_the_next_step(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -53,7 +53,7 @@ def assert_nothing_leaks(interactions: Interactions, kind: SplitKind, part: np.n
 @given(
     kind=st.sampled_from(SplitKind), text=st.sampled_from(TEXTS), n_partners=st.integers(2, 4), seed=st.integers(0, 500)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_nobody_trains_on_what_anyone_tests_on(kind: SplitKind, text: str, n_partners: int, seed: int) -> None:
     interactions = small_interactions(n_rows=400, n_targets=20, folds=True, seed=seed)
     try:

@@ -66,7 +66,7 @@ def by_sklearn(y: npt.NDArray[np.float32], p: npt.NDArray[np.float32]) -> dict[s
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from(GRIDS), n_rows=st.integers(20, 200))
 def test_classification_equals_scikit_learn(seed: int, grid: int | None, n_rows: int) -> None:
     rows = binary_rows(seed, n_rows, 8, grid)
@@ -124,7 +124,7 @@ def test_no_rows_at_all_are_no_crash() -> None:
         assert regression_scores(nothing).gap.tolist() == [Gap.NO_ROWS] * n_tasks
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from(GRIDS))
 def test_the_order_of_rows_and_other_tasks_change_nothing(seed: int, grid: int | None) -> None:
     rows = binary_rows(seed, 80, 6, grid)
@@ -162,7 +162,7 @@ def value_rows(seed: int, n_rows: int, n_tasks: int, grid: int | None) -> TaskRo
     return task_rows(task, measured, predicted, n_tasks, rng.choice([-1, 0, 0, 0, 1], n_rows))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from(GRIDS), n_rows=st.integers(20, 200))
 def test_regression_equals_scikit_learn_and_scipy(seed: int, grid: int | None, n_rows: int) -> None:
     rows = value_rows(seed, n_rows, 5, grid)
@@ -356,7 +356,7 @@ def test_assays_that_differ_without_a_trend_seldom_show_one() -> None:
 
 
 @given(seed=st.integers(0, 1000), n_bins=st.integers(1, 8))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_every_task_is_in_one_bin_and_equal_amounts_in_the_same(seed: int, n_bins: int) -> None:
     rng = np.random.default_rng(seed)
     n_train = rng.integers(1, 12, 30)

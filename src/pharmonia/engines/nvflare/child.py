@@ -1,6 +1,7 @@
 """One process of a local federation, which dies with the process that started it.
 
-`python -m pharmonia.engines.nvflare.child server|site ARGUMENTS` runs NVFlare's own service of that kind.
+`python -m pharmonia.engines.nvflare.child PARENT server|site ARGUMENTS` runs NVFlare's own service of that kind;
+PARENT is the number of the process that starts it.
 """
 
 import ctypes
@@ -18,11 +19,11 @@ _SERVICES = {
 
 def main() -> None:
     """Bind this process's life to its parent's, where the system can, and become the service."""
-    parent = os.getppid()
+    parent = int(sys.argv.pop(1))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
+        if os.getppid() != parent:  # it ended before we were bound
+            sys.exit(1)
     from pharmonia.engines.nvflare.auditlog import turn_audit_logs_over  # noqa: PLC0415 - NVFlare, once we are bound
 
     turn_audit_logs_over()

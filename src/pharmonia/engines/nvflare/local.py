@@ -91,8 +91,9 @@ class LocalFederation:
         environment = {**os.environ, **settings.MEMORY, **plot.environment, **own}
         environment[MAX_FRAME_BYTES] = str(plot.max_frame_bytes)
         kind, config = ("server", "fed_server.json") if is_server else ("site", "fed_client.json")
-        command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", kind, "-m", str(kit), "-s", config, "--set"]
-        options = ["secure_train=true", f"org={_org(name)}", "config_folder=config"]
+        command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", str(os.getpid()), kind]
+        command += ["-m", str(kit), "-s", config, "--set", "secure_train=true", "config_folder=config"]
+        options = [f"org={_org(name)}"]
         options += [] if is_server else [f"uid={name}"]
         with (kit / "console.txt").open("ab") as console:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and module

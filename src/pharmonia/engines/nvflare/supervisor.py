@@ -188,7 +188,7 @@ class Supervised:
         own = COORDINATOR_FOLDER if is_server else SITE_FOLDER
         config = "fed_server.json" if is_server else "fed_client.json"
         names = [f"org={station.partner}"] + ([] if is_server else [f"uid={station.partner}"])
-        command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", station.kind.value]
+        command = [sys.executable, "-m", "pharmonia.engines.nvflare.child", str(os.getpid()), station.kind.value]
         command += ["-m", str(station.workspace), "-s", config, "--set", "secure_train=true", "config_folder=config"]
         try:
             if (station.workspace / CONSOLE).exists():
