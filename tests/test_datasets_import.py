@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_read_is_refused(folder: Path, text: str, message:
 FOREIGN = [
     (ROWS.encode("utf-16"), "own.csv is UTF-16 text; save it as CSV UTF-8"),
     (ROWS.encode("utf-16-be"), "own.csv is UTF-16 text"),
-    (gzip.compress(ROWS.encode()), r"own.csv is compressed with gzip; name it .csv.gz"),
+    (gzip.compress(ROWS.encode(), mtime=0), r"own.csv is compressed with gzip; name it .csv.gz"),
     (b"PK\x03\x04rest", "own.csv is a workbook or a zip archive"),
     (
         b"id,smiles,protein,kd,gene\n" + 2000 * b"a,CCO,MKV,1,T\n" + b"a,CCO,MKV,1,\xb5\n",
@@ -245,7 +245,7 @@ def test_what_is_no_csv_in_utf8_with_commas_is_told_as_what_it_is(folder: Path, 
     [
         ("own.parquet", b"PAR1 is not all"),
         ("own.csv.gz", b"not compressed"),
-        ("own.csv.gz", gzip.compress(ROWS.encode())[:-20]),
+        ("own.csv.gz", gzip.compress(ROWS.encode(), mtime=0)[:-20]),
         ("own.csv", "smiles\u00e9\n".encode("utf-16")),
         ("own.xlsx", b"PK"),
     ],

@@ -93,7 +93,7 @@ def test_the_column_called_id_identifies_where_none_is_named(
     [
         (b"id;smiles\n1;CC\n", "separated by semicolons; use commas"),
         ("id,smiles\n".encode("utf-16"), "in.csv is UTF-16 text"),
-        (gzip.compress(b"id,smiles\n"), "name it .csv.gz"),
+        (gzip.compress(b"id,smiles\n", mtime=0), "name it .csv.gz"),
     ],
 )
 def test_what_is_no_csv_with_commas_is_told_as_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
