@@ -34,7 +34,7 @@ from pharmonia.deploy.approvals import (
     judge_approval,
     require_answers,
 )
-from pharmonia.deploy.certificates import make_request
+from pharmonia.deploy.certificates import make_request, new_authority
 from pharmonia.deploy.posts import SITE
 from pharmonia.deploy.requests import (
     DOMAIN,
@@ -160,8 +160,8 @@ def test_every_changed_byte_of_a_request_is_detected() -> None:
 def test_certificates_last_a_year_and_no_longer_than_the_agreement() -> None:
     certificate = approval_of(site_request()).approval.certificates[0]
     assert certificate.ends == NOW + timedelta(days=365)
-    key, authority = authority_of("aurora")
-    late = NOW + timedelta(days=100)
+    late = END - timedelta(days=100)
+    key, authority = new_authority("aurora", late)
     signed = sign_request(
         founded(), "borealis", Role.DATA_OWNER, (), site_request().request.requests, key_of("borealis"), late
     )
