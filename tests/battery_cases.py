@@ -1,13 +1,16 @@
 """Made-up outcomes of a battery for tests; no model is trained."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from pharmonia.evaluate.battery import ArmScore, BatteryArm, CellKey, CellOutcome
+from pharmonia.evaluate.battery_plan import plan_of
 from pharmonia.evaluate.battery_report import BatteryDataset, BatteryDescription, Budget, Unfinished
+from pharmonia.evaluate.battery_stats import SettingResult, summarise
 
 DIGEST = "cd" * 32
+ROWS = "0123456789abcdef"
 SCENARIOS = ("iid", "target", "compound", "diffused-target:0.1", "weak:0.3", "weak:1")
 METHODS = ("fedavg", "fedprox", "scaffold")
 PARTNERS = (2, 4, 8, 16, 32)
@@ -31,7 +34,13 @@ def made_up_key(
 
 
 def made_up_cell(
-    key: CellKey, seed: int, mse: Mapping[BatteryArm, float], *, curve: Iterable[float] = (0.6, 0.3), n_test: int = 500
+    key: CellKey,
+    seed: int,
+    mse: Mapping[BatteryArm, float],
+    *,
+    curve: Iterable[float] = (0.6, 0.3),
+    n_test: int = 500,
+    rows: str | None = ROWS,
 ) -> CellOutcome:
     """A cell with these errors; the other metrics follow from them."""
     values = np.array(list(curve))
@@ -43,6 +52,7 @@ def made_up_cell(
         key=key,
         seed=seed,
         n_test=n_test,
+        test_rows_digest=rows,
         scores=scores,
         rounds_run=values.size,
         n_params=1_200_000,
@@ -50,15 +60,26 @@ def made_up_cell(
         bytes_from_partners=traffic,
         cpu_s=75.0 + key.n_partners,
         wall_s=40.0 + key.n_partners,
+        cpu_s_beside={arm: 30.0 for arm in (BatteryArm.ALONE, BatteryArm.POOLED) if arm in mse},
         sum_error=3.1e-7 if key.method == "fedavg" else None,
         curve=values,
         settings_digest=DIGEST,
     )
 
 
-def three_arms(federated: float, alone: float = 0.3, pooled: float = 0.15) -> dict[BatteryArm, float]:
-    """Errors of the arms that a gain needs."""
-    return {BatteryArm.ALONE: alone, BatteryArm.FEDERATED: federated, BatteryArm.POOLED: pooled}
+def main_arms(federated: float, alone: float = 0.3, pooled: float = 0.15) -> dict[BatteryArm, float]:
+    """Errors of the arms that every claim needs; alone is the best alternative."""
+    return {
+        BatteryArm.ALONE: alone,
+        BatteryArm.ENSEMBLE: 2 * alone,
+        BatteryArm.FEDERATED: federated,
+        BatteryArm.POOLED: pooled,
+    }
+
+
+def summed_up(cells: Sequence[CellOutcome]) -> tuple[SettingResult, ...]:
+    """The settings of a battery that is finished."""
+    return summarise(cells, plan_of(cells, []))
 
 
 def made_up_battery(n_seeds: int = 3) -> tuple[CellOutcome, ...]:

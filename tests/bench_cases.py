@@ -10,14 +10,14 @@ from interaction_cases import small_encoded
 from pharmonia.bench import arms
 from pharmonia.bench.arms import FailedJob, Job, JobResult, StorePlace
 from pharmonia.bench.battery import Battery, read_battery
-from pharmonia.bench.battery_run import run_battery
+from pharmonia.bench.battery_run import RunJobs, run_battery
 from pharmonia.bench.pool import OnEvent
 from pharmonia.bench.progress import Progress
 from pharmonia.bench.training import attempt_job
 from pharmonia.bench.workplace import Workplace, default_place
 from pharmonia.run.cache import describe
 from pharmonia.run.datasets import load
-from pharmonia.run.records import Performance
+from pharmonia.run.records import Performance, RoundRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SMALL = """
@@ -80,9 +80,14 @@ class Inline:
             self.done.append(job)
 
 
-def run(battery: Battery, folder: Path, inline: Inline) -> tuple[tuple[FailedJob, ...], list[Progress]]:
+def run(battery: Battery, folder: Path, run_jobs: RunJobs) -> tuple[tuple[FailedJob, ...], list[Progress]]:
     """What failed, and the progress."""
     seen: list[Progress] = []
     workplace = Workplace(place=default_place(folder), n_workers=1)
-    failed = run_battery(battery, workplace, now=NOW, run_jobs=inline, on_progress=seen.append)
+    failed = run_battery(battery, workplace, now=NOW, run_jobs=run_jobs, on_progress=seen.append, on_begin=lambda: None)
     return failed, seen
+
+
+def found_in_a_store(job: str, on_round: Callable[[RoundRecord], None]) -> str:
+    """The work of a job that needs no round; workers find it here, as they cannot import a test module."""
+    return job.upper()

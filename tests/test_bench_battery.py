@@ -12,16 +12,9 @@ from pharmonia.base.errors import DataFileError, InputError, OptionError, Pharmo
 from pharmonia.bench import arms
 from pharmonia.bench.arms import ArmJob, DistilledJob, StorePlace, run_id_of, share_out
 from pharmonia.bench.battery import read_battery
+from pharmonia.bench.battery_folder import claim, place_of, require_no_battery, require_same, write_about
 from pharmonia.bench.battery_output import write_battery
-from pharmonia.bench.battery_run import (
-    check_cells,
-    claim,
-    place_of,
-    require_no_battery,
-    require_same,
-    states,
-    write_about,
-)
+from pharmonia.bench.battery_run import check_cells, states
 from pharmonia.bench.battery_score import outcome
 from pharmonia.bench.workplace import default_place
 from pharmonia.data.splits import Part
@@ -144,11 +137,11 @@ def test_the_batteries_that_come_along_can_be_read(path: Path) -> None:
         ('public = "kiba-sample"', "", "needs public"),
         ('"distilled", ', '"distiled", ', "arms has distiled"),
         ("[[block]]", "[block]", "at least one"),
-        ('["fedavg", "fedavg+private-head"]', '["fedavg", "fedavg"]', "one of them twice"),
+        ('["fedavg", "fedavg+private-head"]', '["fedavg", "fedavg"]', "has a cell twice"),
         ('"alone", ', '"alone", "alone", ', "arms has an entry twice"),
         ('name = "small"', 'nam = "small"', "the battery has nam"),
         ("rounds = 2", "rounds = true", "rounds must be a whole number, got True"),
-        ("seeds = 2", "seeds = true", "seeds must be a whole number of at least 1, got True"),
+        ("seeds = 2", "seeds = true", "seeds must be a whole number from 1 to 100, got True"),
         ("partners = [3]", "partners = [true, 3]", "partners must be whole numbers"),
         ('name = "small"', "", "a battery needs a name"),
         ('name = "small"', 'name = " "', "a battery needs a name"),
@@ -220,15 +213,14 @@ def test_two_runs_on_one_folder_at_once_are_refused(tmp_path: Path) -> None:
 def test_a_folder_of_another_battery_or_version_is_left_as_it_is(tmp_path: Path) -> None:
     battery = battery_of(tmp_path / "file")
     with claim(tmp_path, battery):
-        write_about(tmp_path, battery, b"first", None)
-    other = replace(battery, cells=battery.cells[:1])
-    with pytest.raises(StoreError, match="another battery"):
-        require_same(tmp_path, other)
+        write_about(tmp_path, battery, SMALL.encode(), None)
+    with pytest.raises(StoreError, match="another battery, 'small'"):
+        require_same(tmp_path, replace(battery, name="other"))
     about = json.loads((tmp_path / "battery.json").read_text())
     (tmp_path / "battery.json").write_text(json.dumps({**about, "version": "0.0.1"}))
     with pytest.raises(StoreError, match=r"results of pharmonia 0\.0\.1"), claim(tmp_path, battery):
         pass
-    assert (tmp_path / "battery.toml").read_bytes() == b"first"
+    assert (tmp_path / "battery.toml").read_text() == SMALL
     (tmp_path / "battery.json").write_text("{")
     with pytest.raises(DataFileError, match="cannot be read"):
         require_same(tmp_path, battery)
@@ -239,7 +231,7 @@ def test_a_folder_of_a_comparison_is_left_as_it_is_and_the_reverse(tmp_path: Pat
     battery = battery_of(tmp_path / "file")
     require_no_battery(tmp_path)
     (tmp_path / name).write_bytes(b"of a comparison")
-    with pytest.raises(StoreError, match="results of something else than a battery"), claim(tmp_path, battery):
+    with pytest.raises(StoreError, match="something else than a battery"), claim(tmp_path, battery):
         pass
     assert (tmp_path / name).read_bytes() == b"of a comparison"
     write_about(tmp_path, battery, b"", None)  # a battery's folder that has such files goes on

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from bench_cases import NOW, SMALL, Inline, battery_of, run, use_small_data
-from pharmonia.base.errors import InputError, UpdateError
+from pharmonia.base.errors import InputError, StoreError, UpdateError
 from pharmonia.bench import public, training
 from pharmonia.bench.arms import (
     PREDICTIONS_FILE,
     ArmJob,
     DistilledJob,
+    FailedJob,
     Job,
     JobResult,
     StorePlace,
@@ -22,17 +24,21 @@ from pharmonia.bench.arms import (
     share_out,
 )
 from pharmonia.bench.battery import Battery
+from pharmonia.bench.battery_folder import digest_of
 from pharmonia.bench.battery_output import write_battery
-from pharmonia.bench.battery_run import check_cells, digest_of, states
+from pharmonia.bench.battery_run import check_cells, states
+from pharmonia.bench.battery_score import outcome
 from pharmonia.bench.public import public_interactions
 from pharmonia.bench.training import PRIVATE_FILE
 from pharmonia.bench.workplace import default_place
 from pharmonia.chem.scaffolds import murcko_scaffold
 from pharmonia.data.interactions import EncodedInteractions
 from pharmonia.data.splits import Part, SplitKind
+from pharmonia.evaluate.battery import BatteryArm
 from pharmonia.evaluate.outcome import Arm
 from pharmonia.learn.settings import Aggregation, Method
 from pharmonia.run.arrayfile import read_arrays
+from pharmonia.run.coordinator import checkpoint_file
 from pharmonia.run.records import Performance, RoundRecord, TrainedModel
 from pharmonia.run.store import RunStore
 
@@ -40,6 +46,12 @@ from pharmonia.run.store import RunStore
 @pytest.fixture(autouse=True)
 def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
     use_small_data(monkeypatch)
+
+
+FEDERATED = SMALL.replace(
+    '["alone", "ensemble", "ensemble-weighted", "distilled", "federated", "pooled", "additive", "target-only"]',
+    '["federated", "additive"]',
+)
 
 
 def private_job(battery: Battery) -> ArmJob:
@@ -90,6 +102,111 @@ def test_what_partners_keep_to_themselves_is_there_before_a_run_is_marked_finish
     resumed = training.run_job(job, place, Performance(), NOW, lambda _: None)
     whole = training.run_job(job, default_place(tmp_path / "whole"), Performance(), NOW, lambda _: None)
     np.testing.assert_array_equal(resumed.predicted, whole.predicted)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", PRIVATE_FILE])
+def test_a_finished_run_that_lost_its_model_is_made_again_and_is_the_same(tmp_path: Path, lost: str) -> None:
+    battery = battery_of(tmp_path, FEDERATED)
+    place = default_place(tmp_path)
+    job = private_job(battery)
+    run_id = run_id_of(job)
+    only = replace(battery, cells=tuple(cell for cell in battery.cells if job in cell.jobs().values()))
+    run(only, tmp_path, Inline())
+    before, rounds = read_arrays(place.folder / run_id / PREDICTIONS_FILE)[0], place.open().rounds(run_id)
+    (place.folder / run_id / lost).unlink()
+    if lost == PRIVATE_FILE:  # which only predictions need
+        (place.folder / run_id / PREDICTIONS_FILE).unlink()
+    assert not any(state.is_done for state in states(only, place))
+    again = Inline()
+    assert run(only, tmp_path, again)[0] == ()
+    assert again.done == [job]
+    np.testing.assert_array_equal(
+        read_arrays(place.folder / run_id / PREDICTIONS_FILE)[0]["predicted"], before["predicted"]
+    )
+    assert [one.aggregate_digest for one in place.open().rounds(run_id)] == [one.aggregate_digest for one in rounds]
+    assert all(state.is_done for state in states(only, place))
+
+
+def test_a_run_made_again_does_not_go_on_from_what_was_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, job, always = default_place(tmp_path), private_job(battery_of(tmp_path)), Performance(checkpoint_every_s=0)
+    run_id, plain = run_id_of(job), RunStore.finish
+
+    def killed(store: RunStore, run_id: str, model: TrainedModel) -> None:
+        plain(store, run_id, model)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            training.run_job(job, place, always, NOW, lambda _: None)
+    assert checkpoint_file(place.open(), run_id).exists()
+    rounds = place.open().rounds(run_id)
+    (place.folder / run_id / "model.safetensors").unlink()
+    made = training.run_job(job, place, always, NOW, lambda _: None)
+    assert made.training is not None
+    assert [one.round_index for one in made.training.rounds] == [0, 1]
+    assert [one.aggregate_digest for one in made.training.rounds] == [one.aggregate_digest for one in rounds]
+
+
+def damage(file: Path) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+
+def test_damaged_files_keep_only_their_cells_out_of_the_report_until_they_are_deleted(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path, FEDERATED)
+    place = default_place(tmp_path)
+    run(battery, tmp_path, Inline())
+    write_battery(battery, place, tmp_path, command="pharmonia bench run", now=NOW).require_whole()
+    scores = [outcome(cell, place).scores for cell in battery.cells]
+    damaged = [
+        place.folder / run_id_of(cell.jobs()[BatteryArm.FEDERATED, None]) / name
+        for cell, name in zip(battery.cells, ("model.safetensors", PREDICTIONS_FILE), strict=False)
+    ]
+    for file in damaged:
+        damage(file)
+    written = write_battery(battery, place, tmp_path, command="pharmonia bench report", now=NOW)
+    reasons = [one.reason for one in written.report.description.unfinished]
+    for reason, file in zip(reasons, damaged, strict=True):
+        assert reason.startswith(f"runs/{file.parent.name}/{file.name} is damaged: ")
+    assert len(written.results.read_text().splitlines()) == 1 + 2
+    with pytest.raises(StoreError, match=r"2 finished cells .* seed 0: runs/.*/model.safetensors .*delete it and run"):
+        written.require_whole()
+    for file in damaged:
+        file.unlink()
+    again = Inline()
+    assert run(battery, tmp_path, again)[0] == ()
+    assert [job.seed for job in again.done] == [0, 1]
+    write_battery(battery, place, tmp_path, command="pharmonia bench run", now=NOW).require_whole()
+    assert [outcome(cell, place).scores for cell in battery.cells] == scores
+
+
+def test_a_battery_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path, FEDERATED)
+    place = default_place(tmp_path)
+    only = replace(battery, cells=battery.cells[:1])
+    run(only, tmp_path, Inline())
+    damage(place.folder / run_id_of(only.cells[0].jobs()[BatteryArm.FEDERATED, None]) / "model.safetensors")
+    with pytest.raises(StoreError, match=r"can be read, so there is no report:\nsmall, .*seed 0: runs/.* is damaged"):
+        write_battery(only, place, tmp_path, command="", now=NOW)
+
+
+def test_a_pupil_whose_teacher_is_damaged_keeps_nobody_waiting_but_a_store_that_fails_ends_all(tmp_path: Path) -> None:
+    battery = battery_of(tmp_path)
+    place = default_place(tmp_path)
+    pupil = next(job for job in battery.jobs()[1] if isinstance(job, DistilledJob))
+    for teacher in pupil.teachers:
+        training.run_job(teacher, place, Performance(), NOW, lambda _: None)
+    damage(place.folder / run_id_of(pupil.teachers[0]) / "model.safetensors")
+    failed = training.attempt_job(pupil, place, Performance(), NOW, lambda _: None)
+    assert isinstance(failed, FailedJob)
+    assert "model.safetensors is damaged" in failed.reason
+    with sa.create_engine(place.url).begin() as connection:
+        connection.execute(sa.text("ALTER TABLE runs RENAME COLUMN status TO state"))
+    with pytest.raises(StoreError, match="table runs has no column status"):
+        training.attempt_job(pupil, place, Performance(), NOW, lambda _: None)
 
 
 def diverging(arm: Arm) -> Callable[..., JobResult]:

@@ -137,7 +137,7 @@ def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "pharmonia.run.importing", None)
     result = call("import", str(folder / "own.csv"), *IMPORT)
     assert isinstance(result.exception, MissingExtraError)
-    assert "pip install 'pharmonia[train]'" in str(result.exception)
+    assert "pip install '.[train]'" in str(result.exception)
 
 
 def test_listing_needs_neither_rdkit_nor_arrow_nor_torch(folder: Path) -> None:

@@ -1,22 +1,32 @@
 """Outcomes of a battery keep what they are given, as files too, and refuse what makes no sense."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from battery_cases import DIGEST, made_up_cell, made_up_key, three_arms
+from battery_cases import DIGEST, ROWS, made_up_cell, made_up_key, main_arms
 from pharmonia.base.errors import DataFileError, InputError, MetricError
-from pharmonia.evaluate.battery import ArmScore, BatteryArm, CellKey, CellOutcome, arm_score
-from pharmonia.evaluate.battery_csv import CURVES_COLUMNS, RESULTS_COLUMNS, curves_csv, outcomes_from_csv, results_csv
+from pharmonia.evaluate.battery import TRAINED_BESIDE, ArmScore, BatteryArm, CellKey, CellOutcome, arm_score
+from pharmonia.evaluate.battery_csv import (
+    CURVES_COLUMNS,
+    CURVES_FILE,
+    RESULTS_COLUMNS,
+    RESULTS_FILE,
+    curves_csv,
+    outcomes_from_csv,
+    results_csv,
+)
 from pharmonia.evaluate.metrics import score
 
-FULL = made_up_cell(made_up_key(), 3, three_arms(0.2), curve=(0.5, 0.25))
+FULL = made_up_cell(made_up_key(), 3, main_arms(0.2), curve=(0.5, 0.25))
 ROUND_0 = "kiba,iid,published,4,gin,batch,fedavg,3,0,0.5"
+PUBLISHED = sorted(path.parent for path in (Path(__file__).parents[1] / "benchmarks/results").glob("*/curves.csv"))
 EMPTY_CURVE = results_csv([replace(FULL, rounds_run=0, curve=np.empty(0))])
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
@@ -46,6 +56,7 @@ def cells(draw: st.DrawFn) -> CellOutcome:
         ),
         seed=draw(counts),
         n_test=draw(st.integers(2, 10**9)),
+        test_rows_digest=draw(st.none() | st.text("0123456789abcdef", min_size=16, max_size=16)),
         scores=tuple(draw(arm_scores(arm)) for arm in sorted(arms, key=list(BatteryArm).index)),
         rounds_run=len(curve),
         n_params=draw(counts),
@@ -53,6 +64,7 @@ def cells(draw: st.DrawFn) -> CellOutcome:
         bytes_from_partners=draw(counts),
         cpu_s=draw(floats),
         wall_s=draw(floats),
+        cpu_s_beside=draw(st.dictionaries(st.sampled_from(TRAINED_BESIDE), floats)),
         sum_error=draw(st.none() | floats),
         curve=np.array(curve),
         settings_digest=DIGEST,
@@ -61,7 +73,10 @@ def cells(draw: st.DrawFn) -> CellOutcome:
 
 def plain(outcome: CellOutcome) -> tuple[object, ...]:
     values = (getattr(outcome, field.name) for field in fields(outcome))
-    return tuple(value.tolist() if isinstance(value, np.ndarray) else value for value in values)
+    return tuple(
+        value.tolist() if isinstance(value, np.ndarray) else dict(value) if isinstance(value, Mapping) else value
+        for value in values
+    )
 
 
 def read(outcomes: Sequence[CellOutcome]) -> tuple[CellOutcome, ...]:
@@ -76,7 +91,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(outcomes: list[CellOutcome
 
 
 def test_the_files_do_not_depend_on_the_order_in_which_cells_finish() -> None:
-    outcomes = [made_up_cell(made_up_key(n_partners=n), seed, three_arms(0.2)) for n in (8, 2) for seed in (1, 0)]
+    outcomes = [made_up_cell(made_up_key(n_partners=n), seed, main_arms(0.2)) for n in (8, 2) for seed in (1, 0)]
     assert results_csv(outcomes) == results_csv(outcomes[::-1])
     assert curves_csv(outcomes) == curves_csv(outcomes[::-1])
     assert [(cell.key.n_partners, cell.seed) for cell in read(outcomes)] == [(2, 0), (2, 1), (8, 0), (8, 1)]
@@ -90,10 +105,12 @@ def test_the_columns_of_results_are_golden() -> None:
     )
     assert header.endswith(
         ",r2m_target_only,rounds_run,n_params,bytes_to_partners,bytes_from_partners,cpu_s,wall_s,sum_error,settings_digest"
+        ",test_rows_digest,cpu_s_alone,cpu_s_distilled,cpu_s_pooled,cpu_s_ligand_only,cpu_s_target_only"
     )
     assert row == (
-        "kiba,iid,published,4,gin,batch,fedavg,3,500,0.3,0.85,0.7,0.5,,,,,,,,,,,,,0.2,0.9,0.8,0.5,0.15,0.925,0.85,0.5,"
-        f",,,,,,,,,,,,,,,,2,1200000,38400000,38400000,79.0,44.0,3.1e-07,{DIGEST}"
+        "kiba,iid,published,4,gin,batch,fedavg,3,500,0.3,0.85,0.7,0.5,0.6,0.7,0.4,0.5,,,,,,,,,0.2,0.9,0.8,0.5,"
+        "0.15,0.925,0.85,0.5,"
+        f",,,,,,,,,,,,,,,,2,1200000,38400000,38400000,79.0,44.0,3.1e-07,{DIGEST},{ROWS},30.0,,30.0,,"
     )
     assert curves_csv([FULL]).decode() == (
         "dataset,scenario,protocol,n_partners,model,norm,method,seed,round,valid_mse\n"
@@ -103,7 +120,7 @@ def test_the_columns_of_results_are_golden() -> None:
 
 def test_names_with_commas_and_quotes_survive() -> None:
     key = replace(made_up_key(), dataset='my "own", data', method="=1+1")
-    assert read([made_up_cell(key, 0, three_arms(0.2))])[0].key == key
+    assert read([made_up_cell(key, 0, main_arms(0.2))])[0].key == key
 
 
 def damage(column: str, value: str) -> bytes:
@@ -121,7 +138,7 @@ def damage(column: str, value: str) -> bytes:
         ("seed", "-1", "row 2, column seed: expected a whole number"),
         ("seed", "9" * 5000, "row 2, column seed"),
         ("n_test", "٣", "row 2, column n_test"),
-        ("mse_alone", "0,3", "row 2: expected 57 columns, got 58"),
+        ("mse_alone", "0,3", "row 2: expected 63 columns, got 64"),
         ("mse_alone", "nan", "row 2, column mse_alone: expected a finite number, got 'nan'"),
         ("mse_alone", "1_0", "row 2, column mse_alone: expected a finite number"),
         ("mse_alone", "-0.3", "row 2: mse_alone must be a finite number from 0 to inf, got -0.3"),
@@ -131,12 +148,35 @@ def damage(column: str, value: str) -> bytes:
         ("sum_error", "-1e-9", "row 2: sum_error must be finite"),
         ("rounds_run", "3", r"row 2: curve must have one value for each of 3 rounds, got \(2,\)"),
         ("settings_digest", "short", "row 2: settings_digest must be 64 hexadecimal digits"),
+        ("test_rows_digest", "0123", "row 2: test_rows_digest must be 16 hexadecimal digits"),
+        ("cpu_s_alone", "-1", "row 2: cpu_s_alone must be finite, not negative"),
+        ("cpu_s_pooled", "1 s", "row 2, column cpu_s_pooled: expected a number"),
         ("method", " fedavg", "row 2: method must be printable text without spaces around it"),
     ],
 )
 def test_a_damaged_result_is_refused_with_row_and_column(column: str, value: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         outcomes_from_csv(damage(column, value), curves_csv([FULL]))
+
+
+def test_files_of_a_version_that_noted_less_are_read_without_it() -> None:
+    n_kept = RESULTS_COLUMNS.index("settings_digest") + 1
+    older = b"".join(b",".join(line.split(b",")[:n_kept]) + b"\n" for line in results_csv([FULL]).splitlines())
+    (found,) = outcomes_from_csv(older, curves_csv([FULL]))
+    assert plain(found) == plain(replace(FULL, test_rows_digest=None, cpu_s_beside={}))
+    one_lost = results_csv([FULL]).replace(b",cpu_s_pooled", b"")
+    with pytest.raises(DataFileError, match=r"missing \['cpu_s_pooled'\], unknown \[\]"):
+        outcomes_from_csv(one_lost, curves_csv([FULL]))
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_published_results_of_any_version_are_read_back_and_written_as_before(folder: Path) -> None:
+    results, curves = ((folder / name).read_bytes() for name in (RESULTS_FILE, CURVES_FILE))
+    outcomes = outcomes_from_csv(results, curves)
+    n_columns = results.splitlines()[0].count(b",") + 1
+    again = results_csv(outcomes).splitlines()
+    assert [b",".join(line.split(b",")[:n_columns]) for line in again] == results.splitlines()
+    assert curves_csv(outcomes) == curves
 
 
 def test_curves_that_results_lack_are_refused() -> None:
@@ -202,6 +242,8 @@ def test_a_cell_given_twice_is_refused() -> None:
         ({"wall_s": float("inf")}, "wall_s must be finite"),
         ({"curve": np.array([0.1, np.nan])}, "curve must be finite"),
         ({"curve": np.array([0.1])}, "each of 2 rounds"),
+        ({"test_rows_digest": "x" * 16}, "test_rows_digest must be 16"),
+        ({"cpu_s_beside": {BatteryArm.ENSEMBLE: 1.0}}, "cpu_s_ensemble must be .* of an arm that trains"),
     ],
 )
 def test_an_outcome_that_makes_no_sense_is_refused(change: dict[str, object], message: str) -> None:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from battery_cases import SCENARIOS, made_up_battery, made_up_battery_description, made_up_cell, made_up_key
+from battery_cases import SCENARIOS, made_up_battery, made_up_battery_description, made_up_cell, made_up_key, summed_up
 from pharmonia.bench.arms import ArmJob
 from pharmonia.bench.battery import Cell, read_battery
 from pharmonia.evaluate.battery import BatteryArm, CellOutcome
 from pharmonia.evaluate.battery_html import render_battery_html
 from pharmonia.evaluate.battery_ranks import rank_methods, rank_note
 from pharmonia.evaluate.battery_report import BatteryReport, build_battery_report
-from pharmonia.evaluate.battery_stats import summarise
 from pharmonia.evaluate.battery_text import render_battery_markdown
 from pharmonia.evaluate.battery_wording import unlike_alternatives
 from pharmonia.evaluate.gain import Undefined
@@ -38,7 +37,7 @@ def report_of(cells: list[CellOutcome]) -> BatteryReport:
 
 
 def test_a_ranks_gain_is_over_the_alternatives_that_every_method_ran() -> None:
-    first, second = rank_methods(summarise(unlike_cells()))
+    first, second = rank_methods(summed_up(unlike_cells()))
     assert (first.method, second.method) == ("fedavg", "fedprox")
     assert first.mean_gain == pytest.approx(1 - 0.2 * 1.001 / 0.25)
     assert second.mean_gain == pytest.approx(1 - 0.2005 * 1.001 / 0.25)
@@ -50,13 +49,13 @@ def test_a_common_alternative_is_chosen_under_each_seed() -> None:
         arms = {BatteryArm.ALONE: alone, BatteryArm.ENSEMBLE: ensemble, BatteryArm.FEDERATED: 0.2}
         cells.append(made_up_cell(made_up_key(method="fedavg"), seed, arms))
         cells.append(made_up_cell(made_up_key(method="fedprox"), seed, arms | {BatteryArm.DISTILLED: 0.1}))
-    for rank in rank_methods(summarise(cells)):
+    for rank in rank_methods(summed_up(cells)):
         assert rank.mean_gain == pytest.approx((1 - 0.2 / 0.25 + 1 - 0.2 / 0.4) / 2)
 
 
 @pytest.mark.parametrize("second", [{BatteryArm.DISTILLED: 0.2}, {BatteryArm.ALONE: 0.0}])
 def test_without_an_alternative_in_common_methods_have_ranks_but_no_gain(second: dict[BatteryArm, float]) -> None:
-    settings = summarise(
+    settings = summed_up(
         [
             made_up_cell(made_up_key(method="fedavg"), 0, {BatteryArm.ALONE: 0.3, BatteryArm.FEDERATED: 0.2}),
             made_up_cell(made_up_key(method="fedprox"), 0, second | {BatteryArm.FEDERATED: 0.1}),
@@ -77,7 +76,7 @@ def test_the_table_of_methods_says_what_its_gains_are_over() -> None:
     assert rank_note(report.settings) == note
     assert note in render_battery_markdown(report)
     assert note in render_battery_html(report)
-    apart = summarise([made_up_cell(made_up_key(m, method=m), 0, MORE) for m in ("a", "b")])
+    apart = summed_up([made_up_cell(made_up_key(m, method=m), 0, MORE) for m in ("a", "b")])
     assert rank_note(apart).startswith("No setting was finished by every method under the same seeds")
 
 

@@ -14,13 +14,14 @@ from battery_cases import (
     made_up_battery_description,
     made_up_cell,
     made_up_key,
-    three_arms,
+    main_arms,
 )
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
 from pharmonia.evaluate.battery_html import render_battery_html
 from pharmonia.evaluate.battery_report import BatteryReport, Unfinished, build_battery_report
 from pharmonia.evaluate.battery_stats import Call, OverSeeds, over_seeds
+from pharmonia.evaluate.battery_style import look_of
 from pharmonia.evaluate.battery_text import render_battery_markdown
 from pharmonia.evaluate.battery_wording import battery_headline, p_text, share_text, where_it_does_not_help
 
@@ -79,7 +80,7 @@ def test_the_headline_counts_clear_settings(report: BatteryReport) -> None:
 
 
 def test_a_battery_where_federating_hurts_says_so_first() -> None:
-    cells = [made_up_cell(made_up_key(), seed, three_arms((0.4, 0.401, 0.399)[seed])) for seed in range(3)]
+    cells = [made_up_cell(made_up_key(), seed, main_arms((0.4, 0.401, 0.399)[seed])) for seed in range(3)]
     hurt = of(*cells)
     assert battery_headline(hurt.settings).startswith(
         "Federating is clearly better than the best alternative in none of 1 setting, clearly worse in 1"
@@ -97,11 +98,12 @@ def test_the_risk_of_a_false_call_is_said_for_each_family_that_is_corrected(repo
 
 
 def test_settings_that_were_not_tested_come_with_the_true_reason() -> None:
-    alike = [made_up_cell(made_up_key(), seed, three_arms(0.2)) for seed in range(3)]
-    one = made_up_cell(made_up_key("target"), 0, three_arms(0.2))
+    alike = [made_up_cell(made_up_key(), seed, main_arms(0.2)) for seed in range(3)]
+    one = made_up_cell(made_up_key("target"), 0, main_arms(0.2))
     pooled = made_up_cell(made_up_key("compound"), 0, {BatteryArm.POOLED: 0.2})
     assert "Not tested: 1 setting (the same gain under every seed)." in render_battery_markdown(of(*alike))
-    assert "a test needs gains under two or more seeds that are not all the same" in battery_headline(of(one).settings)
+    headline = battery_headline(of(one).settings)
+    assert "over alone and an ensemble under two or more seeds that are not all the same" in headline
     text = render_battery_markdown(of(*alike, one, pooled))
     assert (
         "Not tested: 3 settings (the same gain under every seed: 1; the federated arm did not run under every seed: 1; "
@@ -110,7 +112,7 @@ def test_settings_that_were_not_tested_come_with_the_true_reason() -> None:
 
 
 def test_where_it_always_helps_that_is_said_too() -> None:
-    helps = of(*(made_up_cell(made_up_key(), seed, three_arms(0.2 + seed / 1000)) for seed in range(3)))
+    helps = of(*(made_up_cell(made_up_key(), seed, main_arms(0.2 + seed / 1000)) for seed in range(3)))
     assert where_it_does_not_help(helps.settings, ()) == (
         "In no setting is its mean gain over the best alternative zero or below.",
     )
@@ -130,7 +132,7 @@ def test_where_nothing_was_compared_nothing_is_said_to_help(arm: BatteryArm, rea
     assert where_it_does_not_help(lonely.settings, ()) == (f"Nothing was compared: {reason}.",)
     assert lonely.claims[0].sentence == f"Nothing was compared: {reason}."
     helps = of(
-        *(made_up_cell(made_up_key(), seed, three_arms(0.2 + seed / 100)) for seed in range(3)),
+        *(made_up_cell(made_up_key(), seed, main_arms(0.2 + seed / 100)) for seed in range(3)),
         made_up_cell(made_up_key("target"), 0, {arm: 0.2}),
     )
     assert where_it_does_not_help(helps.settings, ()) == (
@@ -139,18 +141,19 @@ def test_where_nothing_was_compared_nothing_is_said_to_help(arm: BatteryArm, rea
 
 
 def test_baselines_that_beat_the_federated_model_are_named() -> None:
-    arms = three_arms(0.2)
+    arms = main_arms(0.2)
     cheap = of(
         made_up_cell(made_up_key(), 0, arms | {BatteryArm.LIGAND_ONLY: 0.19, BatteryArm.BOOSTED: 0.3}),
         made_up_cell(made_up_key("target"), 0, arms | {BatteryArm.LIGAND_ONLY: 0.1, BatteryArm.BOOSTED: 0.3}),
     )
     text = render_battery_markdown(cheap)
     assert (
-        "has the lower mean test MSE in 2 of 2 settings, by most in target, 4 partners, fedavg: 0.100 against" in text
+        "has a lower mean test MSE than federated in 2 of 2 settings, by most in target, 4 partners, fedavg: 0.100 "
+        "against" in text
     )
     assert (
-        "boosted (gradient-boosted trees on fingerprints, all data in one place) has the lower mean test MSE in 0"
-        in text
+        "boosted (gradient-boosted trees on fingerprints, all data in one place) has a lower mean test MSE than "
+        "federated in 0" in text
     )
 
 
@@ -169,7 +172,7 @@ def test_markdown_has_verdicts_first_and_well_formed_tables(report: BatteryRepor
         "What this does not show",
     ]
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    assert len(tables) == 3 + 1 + 1 + 5 + 1 + 1 + 1
+    assert len(tables) == 3 + 1 + 1 + 2 * 5 + 1 + 1 + 1
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
     assert text.count("**Supported.**") + text.count("**Not supported.**") + text.count("**Cannot say.**") == 3
@@ -197,7 +200,7 @@ def test_how_it_was_run_can_be_repeated(report: BatteryReport, page: str) -> Non
     for text in (render_battery_markdown(report), page):
         for part in ("pharmonia bench run paper --out battery", "cd" * 32, "2 cores, 8 GB", "2025-11-21", "19,709"):
             assert part in text
-        assert "must be 24.5 times its standard deviation over seeds; with 5 seeds, 4.5 times." in text
+        assert "must be 24.6 times its standard deviation over seeds; with 5 seeds, 4.5 times." in text
 
 
 def test_the_page_loads_nothing_and_its_links_stay_inside(page: str) -> None:
@@ -239,7 +242,7 @@ def test_names_cannot_become_markup() -> None:
         datasets=(NASTY, "kiba"), unfinished=(Unfinished(key=key, seed=9, reason=NASTY),)
     )
     described = replace(description, battery=NASTY, command=NASTY, machine=NASTY, notes=(NASTY,))
-    cells = [made_up_cell(key, 0, three_arms(0.2)), made_up_cell(made_up_key(), 0, three_arms(0.2))]
+    cells = [made_up_cell(key, 0, main_arms(0.2)), made_up_cell(made_up_key(), 0, main_arms(0.2))]
     nasty = build_battery_report(cells, described)
     page = render_battery_html(nasty)
     assert "<script>alert" not in page
@@ -251,9 +254,9 @@ def test_names_cannot_become_markup() -> None:
 
 
 def test_any_battery_can_be_drawn() -> None:
-    one = made_up_cell(made_up_key(), 0, three_arms(0.2))
+    one = made_up_cell(made_up_key(), 0, main_arms(0.2))
     pooled = made_up_cell(made_up_key(), 0, {BatteryArm.POOLED: 0.2}, curve=())
-    many = [made_up_cell(made_up_key(method=f"m{i}"), s, three_arms(0.2 + i / 99)) for i in range(12) for s in (0, 1)]
+    many = [made_up_cell(made_up_key(method=f"m{i}"), s, main_arms(0.2 + i / 99)) for i in range(12) for s in (0, 1)]
     undefined = replace(one, scores=tuple(replace(score, ci=None, pearson=None, r2m=None) for score in one.scores))
     for cells in ([one], [pooled], many, [undefined]):
         drawn = of(*cells)
@@ -264,7 +267,7 @@ def test_any_battery_can_be_drawn() -> None:
 
 
 def test_two_data_sets_keep_their_units_and_their_pictures() -> None:
-    cells = [made_up_cell(made_up_key(dataset=d), s, three_arms(0.2)) for d in ("kiba", "davis") for s in (0, 1)]
+    cells = [made_up_cell(made_up_key(dataset=d), s, main_arms(0.2)) for d in ("kiba", "davis") for s in (0, 1)]
     described = made_up_battery_description(datasets=("kiba", "davis"))
     davis = replace(described.datasets[1], measure="pKd")
     both = build_battery_report(cells, replace(described, datasets=(described.datasets[0], davis)))
@@ -276,11 +279,11 @@ def test_two_data_sets_keep_their_units_and_their_pictures() -> None:
 
 
 def test_what_does_not_belong_together_is_refused() -> None:
-    cell, description = made_up_cell(made_up_key(), 0, three_arms(0.2)), made_up_battery_description()
+    cell, description = made_up_cell(made_up_key(), 0, main_arms(0.2)), made_up_battery_description()
     with pytest.raises(MetricError, match="no cell of the battery is finished"):
         build_battery_report([], description)
     with pytest.raises(MetricError, match="data set davis is not described"):
-        build_battery_report([made_up_cell(made_up_key(dataset="davis"), 0, three_arms(0.2))], description)
+        build_battery_report([made_up_cell(made_up_key(dataset="davis"), 0, main_arms(0.2))], description)
     again = Unfinished(key=cell.key, seed=0, reason="not started")
     with pytest.raises(MetricError, match="has an outcome and is said to be unfinished"):
         build_battery_report([cell], replace(description, unfinished=(again,)))
@@ -292,12 +295,27 @@ def test_what_does_not_belong_together_is_refused() -> None:
 
 def test_other_numbers_of_test_rows_are_pointed_out() -> None:
     cells = [
-        made_up_cell(made_up_key(), 0, three_arms(0.2), n_test=500),
-        made_up_cell(made_up_key("target"), 0, three_arms(0.2), n_test=490),
+        made_up_cell(made_up_key(), 0, main_arms(0.2), n_test=500),
+        made_up_cell(made_up_key("target"), 0, main_arms(0.2), n_test=490),
     ]
-    assert "tested on different numbers of rows" in render_battery_markdown(of(*cells))
+    assert "tested on different rows under the same seed" in render_battery_markdown(of(*cells))
     assert "490 to 500 in a cell" in render_battery_markdown(of(*cells))
-    assert "different numbers of rows" not in render_battery_markdown(of(cells[0]))
+    assert "different rows" not in render_battery_markdown(of(cells[0]))
+
+
+def test_a_battery_without_gains_has_no_table_of_them() -> None:
+    heading = "## Gain per scenario and method"
+    cells = [made_up_cell(made_up_key(), seed, main_arms(0.2)) for seed in (0, 1)]
+    assert heading in render_battery_markdown(of(*cells))
+    federated = [replace(cell, scores=tuple(s for s in cell.scores if s.arm is BatteryArm.FEDERATED)) for cell in cells]
+    assert heading not in render_battery_markdown(of(*federated))
+
+
+def test_data_of_ones_own_have_nothing_to_cite() -> None:
+    report = of(made_up_cell(made_up_key(), 0, main_arms(0.2)))
+    own = replace(report.description.datasets[0], citation="", licence="the owner's")
+    text = render_battery_markdown(replace(report, description=replace(report.description, datasets=(own,))))
+    assert "KIBA score. Licence: the owner's." in text
 
 
 def test_small_p_values_are_written_as_bounds() -> None:
@@ -321,3 +339,10 @@ def test_descriptions_and_figures_that_make_no_sense_are_refused() -> None:
         OverSeeds(value=0.1, half_width=-1.0, n_seeds=2)
     with pytest.raises(MetricError, match="at least one seed"):
         over_seeds([])
+
+
+def test_sixteen_methods_are_told_apart_by_mark_and_colour_and_by_dash() -> None:
+    looks = [look_of(place) for place in range(64)]
+    assert len({(look.colour, look.symbol) for look in looks}) == 64
+    assert len({look.dash for look in looks[:16]}) == 16
+    assert [look.dash for look in looks[:3]] == ["solid", "dash", "dot"]

@@ -1,7 +1,7 @@
 """Gains over seeds, Holm's correction and the three claims, worked by hand and against references."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from battery_cases import made_up_battery, made_up_cell, made_up_key, three_arms
+from battery_cases import made_up_battery, made_up_cell, made_up_key, main_arms, summed_up
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
-from pharmonia.evaluate.battery_claims import Answer, Finding, judge_claims, judge_gain, judge_growth
-from pharmonia.evaluate.battery_claims import judge_ownership as ownership
+from pharmonia.evaluate.battery_claims import judge_claims, judge_gain, judge_ownership
+from pharmonia.evaluate.battery_effects import Answer, ClaimResult, Finding
+from pharmonia.evaluate.battery_growth import judge_growth
+from pharmonia.evaluate.battery_plan import Plan
 from pharmonia.evaluate.battery_ranks import rank_methods
 from pharmonia.evaluate.battery_scenarios import balanced, gains_by_scenario, needed_signal
 from pharmonia.evaluate.battery_stats import (
@@ -24,7 +26,6 @@ from pharmonia.evaluate.battery_stats import (
     holm_over_tests,
     mean_curve,
     over_seeds,
-    summarise,
     t_test,
 )
 from pharmonia.evaluate.gain import Undefined
@@ -33,7 +34,17 @@ SMALL = (0.995, 1.0, 1.005)  # how a seed's luck changes its errors
 
 
 def one_setting(*arms: Mapping[BatteryArm, float]) -> SettingResult:
-    return summarise([made_up_cell(made_up_key(), seed, mse) for seed, mse in enumerate(arms)])[0]
+    return summed_up([made_up_cell(made_up_key(), seed, mse) for seed, mse in enumerate(arms)])[0]
+
+
+def whole(settings: Sequence[SettingResult]) -> Plan:
+    """The plan of a battery that has these settings, all of them finished."""
+    keys = frozenset(setting.key for setting in settings if len(setting.seeds) > 1)
+    return Plan(federated=keys, compared=keys, finished=keys)
+
+
+def ownership(settings: Sequence[SettingResult]) -> ClaimResult:
+    return judge_ownership(settings, whole(settings))
 
 
 def gain_of(setting: SettingResult) -> OverSeeds:
@@ -44,12 +55,12 @@ def gain_of(setting: SettingResult) -> OverSeeds:
 
 def battery(error: Callable[[CellKey, int], float], *keys: CellKey, n_seeds: int = 3) -> tuple[SettingResult, ...]:
     """Settings whose federated MSE is given by a function; alone is 0.3, pooled 0.15."""
-    cells = [made_up_cell(key, seed, three_arms(error(key, seed))) for key in keys for seed in range(n_seeds)]
-    return summarise(cells)
+    cells = [made_up_cell(key, seed, main_arms(error(key, seed))) for key in keys for seed in range(n_seeds)]
+    return summed_up(cells)
 
 
 def test_a_gain_over_two_seeds_worked_by_hand() -> None:
-    setting = one_setting(three_arms(0.24), three_arms(0.27))
+    setting = one_setting(main_arms(0.24), main_arms(0.27))
     gain = gain_of(setting)
     assert gain.value == pytest.approx(0.15)  # 1 - 0.24 / 0.3 = 0.2 and 1 - 0.27 / 0.3 = 0.1
     assert gain.half_width == pytest.approx(12.7062047 * 0.05)  # t of 1 degree of freedom; s / sqrt(2) = 0.05
@@ -59,8 +70,8 @@ def test_a_gain_over_two_seeds_worked_by_hand() -> None:
 
 
 def test_the_best_alternative_is_chosen_under_each_seed() -> None:
-    first = three_arms(0.2, alone=0.25) | {BatteryArm.ENSEMBLE: 0.4, BatteryArm.BOOSTED: 0.01}
-    second = three_arms(0.2, alone=0.5) | {BatteryArm.ENSEMBLE: 0.4, BatteryArm.BOOSTED: 0.01}
+    first = main_arms(0.2, alone=0.25) | {BatteryArm.ENSEMBLE: 0.4, BatteryArm.BOOSTED: 0.01}
+    second = main_arms(0.2, alone=0.5) | {BatteryArm.ENSEMBLE: 0.4, BatteryArm.BOOSTED: 0.01}
     setting = one_setting(first, second)
     assert gain_of(setting).value == pytest.approx(((1 - 0.2 / 0.25) + (1 - 0.2 / 0.4)) / 2)
     assert setting.best_alternative is BatteryArm.ALONE  # of the lower mean, 0.375; baselines do not count
@@ -78,7 +89,7 @@ def test_choosing_under_each_seed_never_favours_federating(errors: list[tuple[fl
 
 
 def test_one_seed_has_a_gain_but_no_interval_and_no_test() -> None:
-    setting = one_setting(three_arms(0.24))
+    setting = one_setting(main_arms(0.24))
     assert gain_of(setting) == over_seeds([1 - 0.24 / 0.3])
     assert gain_of(setting).half_width is None
     assert gain_of(setting).low == -math.inf
@@ -91,8 +102,8 @@ def test_one_seed_has_a_gain_but_no_interval_and_no_test() -> None:
     [
         ([{BatteryArm.ALONE: 0.3}], "the federated arm did not run"),
         ([{BatteryArm.FEDERATED: 0.3, BatteryArm.POOLED: 0.1}], "no alternative without pooling ran"),
-        ([three_arms(0.2), three_arms(0.2) | {BatteryArm.ENSEMBLE: 0.2}], "different alternatives"),
-        ([three_arms(0.2, alone=0.0)], "error is zero"),
+        ([main_arms(0.2), main_arms(0.2) | {BatteryArm.DISTILLED: 0.2}], "different alternatives"),
+        ([main_arms(0.2, alone=0.0)], "error is zero"),
     ],
 )
 def test_without_the_arms_there_is_a_reason_instead_of_a_gain(arms: list[dict[BatteryArm, float]], reason: str) -> None:
@@ -103,7 +114,7 @@ def test_without_the_arms_there_is_a_reason_instead_of_a_gain(arms: list[dict[Ba
 
 
 def test_nothing_is_said_of_the_way_to_pooling_where_pooling_does_not_win() -> None:
-    assert isinstance(one_setting(three_arms(0.2), three_arms(0.2, pooled=0.31)).gap_closed, Undefined)
+    assert isinstance(one_setting(main_arms(0.2), main_arms(0.2, pooled=0.31)).gap_closed, Undefined)
     assert isinstance(one_setting({BatteryArm.ALONE: 0.3, BatteryArm.FEDERATED: 0.2}).gap_closed, Undefined)
 
 
@@ -149,8 +160,8 @@ def test_holm_keeps_its_promise_of_5_percent_false_calls() -> None:
     assert 0.04 < false / 2000 < 0.06
 
 
-def test_untested_settings_do_not_count_for_the_correction() -> None:
-    assert holm_over_tests({"a": 0.03, "b": None, "c": 0.02}) == {"a": 0.04, "b": None, "c": 0.04}
+def test_settings_that_were_not_to_be_tested_do_not_count_for_the_correction() -> None:
+    assert holm_over_tests({"a": 0.03, "b": None, "c": 0.02}, 2) == {"a": 0.04, "b": None, "c": 0.04}
     with pytest.raises(MetricError, match="between 0 and 1"):
         holm_adjusted([1.5])
 
@@ -180,7 +191,7 @@ def test_settings_come_in_reading_order_and_cells_once() -> None:
     found = [(s.key.scenario, s.key.n_partners) for s in battery(lambda *_: 0.2, *keys, n_seeds=1)]
     assert found == [(s, n) for s in ("iid", "target", "weak:0.05", "weak:0.3", "weak:1") for n in (2, 16)]
     with pytest.raises(MetricError, match="appears twice"):
-        summarise([made_up_cell(made_up_key(), 0, three_arms(0.2))] * 2)
+        summed_up([made_up_cell(made_up_key(), 0, main_arms(0.2))] * 2)
 
 
 def test_a_curve_that_stopped_early_keeps_its_lowest_error() -> None:
@@ -231,14 +242,16 @@ def test_the_sentence_of_a_claim_says_no_more_than_was_tested() -> None:
 
 def test_one_seed_supports_no_claim_and_none_against_it() -> None:
     keys = [made_up_key(s, n) for s in ("iid", "target", "weak:0.1", "weak:1") for n in (2, 8)]
-    claims = judge_claims(battery(lambda key, _: 0.1 + 0.01 * key.n_partners, *keys, n_seeds=1))
+    settings = battery(lambda key, _: 0.1 + 0.01 * key.n_partners, *keys, n_seeds=1)
+    claims = judge_claims(settings, whole(settings))
     assert [claim.answer for claim in claims] == [Answer.CANNOT_SAY] * 3
     assert all("One seed only" in claim.sentence for claim in claims)
     assert all(claim.effects for claim in claims)
 
 
 def test_a_battery_without_the_cells_cannot_say() -> None:
-    claims = judge_claims(summarise([made_up_cell(made_up_key(), 0, {BatteryArm.POOLED: 0.2})]))
+    settings = summed_up([made_up_cell(made_up_key(), 0, {BatteryArm.POOLED: 0.2})])
+    claims = judge_claims(settings, whole(settings))
     assert [claim.answer for claim in claims] == [Answer.CANNOT_SAY] * 3
     assert [claim.effects for claim in claims] == [()] * 3
     assert claims[1].sentence == ("The battery has no scenario beside IID at equal partners, model, method and seed.")
@@ -264,9 +277,9 @@ def test_ownership_that_is_not_iid_hurts_harms_not_or_stays_open() -> None:
 
 
 def test_a_pair_of_settings_is_compared_at_equal_seeds_only() -> None:
-    cells = [made_up_cell(made_up_key("iid"), seed, three_arms(0.2 * 2**seed)) for seed in (0, 1, 2)]
-    cells += [made_up_cell(made_up_key("target"), seed, three_arms(0.2 * 2**seed * 1.1)) for seed in (1, 2, 3)]
-    (effect,) = ownership(summarise(cells)).effects
+    cells = [made_up_cell(made_up_key("iid"), seed, main_arms(0.2 * 2**seed)) for seed in (0, 1, 2)]
+    cells += [made_up_cell(made_up_key("target"), seed, main_arms(0.2 * 2**seed * 1.1)) for seed in (1, 2, 3)]
+    (effect,) = ownership(summed_up(cells)).effects
     assert effect.size.n_seeds == 2
     assert effect.size.value == pytest.approx(0.1)
 
@@ -330,7 +343,7 @@ def test_methods_are_ranked_where_all_of_them_ran() -> None:
 
 def test_a_whole_battery_is_judged_in_a_moment() -> None:
     outcomes: tuple[CellOutcome, ...] = made_up_battery()
-    settings = summarise(outcomes)
+    settings = summed_up(outcomes)
     assert len(settings) == len(outcomes) // 3
     p = [setting.p for setting in settings if setting.p is not None]
     assert tuple(s.p_adjusted for s in settings) == holm_adjusted(p)
@@ -341,7 +354,8 @@ def test_the_gain_of_a_scenario_is_a_mean_over_partner_counts_under_each_seed() 
         return 0.3 * (1 - {2: 0.1, 4: 0.3}[key.n_partners] - 0.02 * seed)
 
     keys = [made_up_key("target", n, method) for n in (2, 4) for method in ("fedavg", "fedprox")]
-    results = gains_by_scenario(battery(error, *keys))
+    settings = battery(error, *keys)
+    results = gains_by_scenario(settings, whole(settings))
     assert [(result.key.method, result.n_partners) for result in results] == [("fedavg", (2, 4)), ("fedprox", (2, 4))]
     assert results[0].gain.value == pytest.approx(0.2 + 0.02)
     p = stats.ttest_1samp([0.2, 0.22, 0.24], 0.0).pvalue
@@ -350,11 +364,13 @@ def test_the_gain_of_a_scenario_is_a_mean_over_partner_counts_under_each_seed() 
 
 
 def test_a_number_of_partners_without_every_seed_is_left_out_of_the_mean() -> None:
-    cells = [made_up_cell(made_up_key(n_partners=n), s, three_arms(0.2)) for n in (2, 4) for s in (0, 1, 2)]
-    cells.append(made_up_cell(made_up_key(n_partners=8), 0, three_arms(0.1)))
-    (result,) = gains_by_scenario(summarise(cells))
+    cells = [made_up_cell(made_up_key(n_partners=n), s, main_arms(0.2)) for n in (2, 4) for s in (0, 1, 2)]
+    cells.append(made_up_cell(made_up_key(n_partners=8), 0, main_arms(0.1)))
+    settings = summed_up(cells)
+    (result,) = gains_by_scenario(settings, whole(settings))
     assert (result.n_partners, result.n_left_out, result.gain.n_seeds) == ((2, 4), 1, 3)
-    (lonely,) = gains_by_scenario(summarise(cells[-1:]))
+    settings = summed_up(cells[-1:])
+    (lonely,) = gains_by_scenario(settings, whole(settings))
     assert lonely.call is Call.NOT_TESTED
 
 

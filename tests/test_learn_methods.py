@@ -39,7 +39,7 @@ LAYER = replace(local_settings(norm=Norm.LAYER), batch_size=60)
     algorithm=st.sampled_from(list(Algorithm)),
     private=st.sampled_from(list(Private)),
     weighting=st.sampled_from(list(Weighting)),
-    strength=st.floats(0, 1000, exclude_max=True),
+    strength=st.floats(0, 1000, exclude_min=True, exclude_max=True),
 )
 def test_a_methods_text_reads_back(
     algorithm: Algorithm, private: Private, weighting: Weighting, strength: float
@@ -77,6 +77,8 @@ def test_the_text_of_a_run_stays_what_it_is(text: str) -> None:
         ("fedavg+loud", UnknownNameError),
         ("fedprox:much", OptionError),
         ("fedprox:-1", OptionError),
+        ("fedadam:0", OptionError),
+        ("fedavg:", OptionError),
         ("fedavg:0.1", OptionError),
     ],
 )

@@ -149,6 +149,15 @@ def test_a_killed_federated_run_resumes_to_the_same_predictions(tmp_path: Path) 
     np.testing.assert_array_equal(again.predicted, whole.predicted)
 
 
+def test_a_lost_model_is_trained_again_to_the_same_predictions(tmp_path: Path) -> None:
+    one = job(QsarArm.ALONE, 1)
+    first = run_job(one, place(tmp_path), NEVER, NOW, ignore).predicted
+    (tmp_path / "runs" / run_id_of(one) / "model.safetensors").unlink()
+    again: list[RoundRecord] = []
+    np.testing.assert_array_equal(run_job(one, place(tmp_path), NEVER, NOW, again.append).predicted, first)
+    assert len(again) == SETTINGS.schedule.rounds
+
+
 def test_a_catalogue_gives_one_head_to_all_partners_of_a_task(tmp_path: Path) -> None:
     settings = replace(SETTINGS, catalogue=True)
     partners = federated_shares(settings, share_out(settings, 0))

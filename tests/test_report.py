@@ -311,5 +311,5 @@ def test_a_missing_plotly_names_the_extra(report: Report, monkeypatch: pytest.Mo
         return real(name, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without_plotly)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pharmonia\[web\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[web\]'"):
         render_html(report)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pharmonia.base.arrays import Vector
 from pharmonia.base.canonical import Json, digest_json
+from pharmonia.bench.own_scenario import OwnScenario
 from pharmonia.bench.public import public_digest
 from pharmonia.bench.scenario import Scenario, share_rows
 from pharmonia.bench.settings import ComparisonSettings
@@ -78,7 +79,7 @@ class ArmJob:
         """Plain values that determine this run; alone and pooled runs serve every method."""
         values = self.settings.to_json(self.seed) | {"data": data_digest, "arm": self.arm, "partner": self.partner}
         if self.arm is Arm.FEDERATED:
-            values |= {"method": str(self.settings.method), "aggregation": self.settings.aggregation}
+            values |= {"method": self.settings.method.identity, "aggregation": self.settings.aggregation}
         return values
 
 
@@ -187,15 +188,17 @@ class SharedOut:
 
 def share_out(settings: ComparisonSettings, seed: int) -> SharedOut:
     """Load the data set, share it out between partners and split it, as the seed has it."""
-    return _share_out(settings.dataset, str(settings.scenario), settings.n_partners, settings.split, seed)
+    return _share_out(settings.dataset, settings.scenario, settings.n_partners, settings.split, seed)
 
 
 @lru_cache(maxsize=16)
-def _share_out(dataset: str, scenario: str, n_partners: int, kind: SplitKind, seed: int) -> SharedOut:
+def _share_out(
+    dataset: str, scenario: Scenario | OwnScenario, n_partners: int, kind: SplitKind, seed: int
+) -> SharedOut:
     encoded, digest = _loaded(dataset)
     interactions = encoded.interactions
     rng = np.random.default_rng([seed, PARTITION_STREAM])
-    partition = share_rows(Scenario.parse(scenario), interactions, n_partners, rng)
+    partition = share_rows(scenario, interactions, n_partners, rng)
     split = split_rows(interactions, kind, partition, np.random.default_rng([seed, SPLIT_STREAM]))
     return SharedOut(encoded=encoded, digest=digest, partition=partition, split=split)
 

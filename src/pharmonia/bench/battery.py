@@ -1,6 +1,7 @@
 """A battery of benchmarks: a small readable file that names scenarios, protocols, models, methods and seeds."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,9 +11,10 @@ from typing import TypeGuard, TypeVar
 
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError
+from pharmonia.base.owncode import OwnCode
 from pharmonia.bench.arms import ArmJob, Baseline, BaselineJob, DistilledJob, Job
-from pharmonia.bench.scenario import Scenario
-from pharmonia.bench.settings import ComparisonSettings
+from pharmonia.bench.scenario import scenario_of
+from pharmonia.bench.settings import MAX_SEEDS, ComparisonSettings
 from pharmonia.data.splits import SplitKind
 from pharmonia.evaluate.battery import BatteryArm, CellKey
 from pharmonia.evaluate.outcome import Arm
@@ -24,7 +26,7 @@ DEFAULT_ARMS = (BatteryArm.ALONE, BatteryArm.ENSEMBLE, BatteryArm.ENSEMBLE_WEIGH
 _OF_ALONE = {BatteryArm.ALONE, BatteryArm.ENSEMBLE, BatteryArm.ENSEMBLE_WEIGHTED, BatteryArm.DISTILLED}
 _ONE_SIDED = {BatteryArm.LIGAND_ONLY: Model.LIGAND_ONLY, BatteryArm.TARGET_ONLY: Model.TARGET_ONLY}
 _BASELINES = {BatteryArm.BOOSTED: Baseline.BOOSTED, BatteryArm.ADDITIVE: Baseline.ADDITIVE}
-_TOP_KEYS = {"name", "title", "seeds", "public", "training", "block"}
+_TOP_KEYS = {"name", "title", "seeds", "public", "code", "training", "block"}
 _TRAINING_KEYS = {
     "rounds", "patience", "batch_size", "local_epochs", "learning_rate", "optimiser", "aggregation"
 }  # fmt: skip
@@ -111,6 +113,7 @@ class Battery:
         title: One line for people.
         cells: In the order of the file, seeds innermost.
         training: What every cell trains with, in the file's words.
+        code: Scenarios and methods of one's own; None without.
 
     Raises:
         OptionError: No cells, or one cell twice.
@@ -120,12 +123,14 @@ class Battery:
     title: str
     cells: tuple[Cell, ...]
     training: tuple[tuple[str, str], ...]
+    code: OwnCode | None = None
 
     def __post_init__(self) -> None:
-        keys = [(cell.key, cell.seed) for cell in self.cells]
-        if not keys or len(set(keys)) != len(keys):
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            raise OptionError(f"battery {self.name}: no cells, or one of them twice: {twice}")
+        if not self.cells:
+            raise OptionError(f"battery {self.name} has no cells")
+        counts = Counter((cell.key, cell.seed) for cell in self.cells)
+        if twice := [cell.title for cell in self.cells if counts[cell.key, cell.seed] > 1]:
+            raise OptionError(f"battery {self.name} has a cell twice: {twice[0]}; name it in one [[block]]")
 
     def jobs(self) -> tuple[list[Job], list[Job]]:
         """What must be done once each: first what stands by itself, then what needs the first; cell by cell."""
@@ -147,12 +152,25 @@ def read_battery(path: Path) -> Battery:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataFileError(f"{path} cannot be read as a battery file: {error}") from error
     try:
-        return _battery(content)
+        return _battery(content, _code(content, path.parent))
     except (PharmoniaError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _battery(content: Table) -> Battery:
+def _code(content: Table, folder: Path) -> OwnCode | None:
+    """The file of one's own that a battery names, beside the battery's."""
+    name = content.get("code")
+    if name is None:
+        return None
+    if not isinstance(name, str) or Path(name).name != name or not name.endswith(".py"):
+        raise OptionError(f'code must be a Python file beside the battery, such as code = "mine.py", got {name!r}')
+    try:
+        return OwnCode(file=name, source=(folder / name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFileError(f"code = {name!r} cannot be read: {error}") from error
+
+
+def _battery(content: Table, code: OwnCode | None) -> Battery:
     _require_keys(content, _TOP_KEYS, "the battery")
     name = content.get("name")
     if not isinstance(name, str) or not name.strip():
@@ -160,22 +178,23 @@ def _battery(content: Table) -> Battery:
     training = _table(content, "training")
     _require_keys(training, _TRAINING_KEYS, "[training]")
     seeds = content.get("seeds", 1)
-    if not _is_whole(seeds) or seeds < 1:
-        raise OptionError(f"seeds must be a whole number of at least 1, got {seeds!r}")
+    if not _is_whole(seeds) or not 1 <= seeds <= MAX_SEEDS:
+        raise OptionError(f"seeds must be a whole number from 1 to {MAX_SEEDS}, got {seeds!r}")
     blocks = content.get("block", [])
     if not isinstance(blocks, list) or not blocks:
         raise OptionError("at least one [[block]] is needed")
     public = str(content.get("public", ""))
-    cells = [cell for block in blocks for cell in _cells(block, training, seeds, public)]
+    cells = [cell for block in blocks for cell in _cells(block, training, seeds, public, code)]
     return Battery(
         name=name,
         title=str(content.get("title", "")),
         cells=tuple(cells),
         training=tuple((name, str(value)) for name, value in training.items()),
+        code=code,
     )
 
 
-def _cells(block: Json, training: Table, seeds: int, public: str) -> list[Cell]:
+def _cells(block: Json, training: Table, seeds: int, public: str, code: OwnCode | None) -> list[Cell]:
     if not isinstance(block, dict):
         raise OptionError(f"[[block]] must be a table, got {block!r}")
     _require_keys(block, _BLOCK_KEYS, "[[block]]")
@@ -184,12 +203,12 @@ def _cells(block: Json, training: Table, seeds: int, public: str) -> list[Cell]:
         raise OptionError('arms has "distilled", which needs public = "NAME", a data set whose compounds are public')
     combinations = product(
         _texts(block, "datasets", ("kiba-sample",)),
-        map(Scenario.parse, _texts(block, "scenarios", ("target",))),
+        [scenario_of(text, code) for text in _texts(block, "scenarios", ("target",))],
         _choices(SplitKind, block, "protocols", (SplitKind.RANDOM,)),
         _numbers(block, "partners", (4,)),
         _choices(Model, block, "models", (Model.GIN,)),
         _choices(Norm, block, "norms", (Norm.BATCH,)),
-        map(Method.parse, _texts(block, "methods", ("fedavg",))),
+        [Method.parse(text, code) for text in _texts(block, "methods", ("fedavg",))],
         range(seeds),
     )
     return [
@@ -202,7 +221,7 @@ def _cells(block: Json, training: Table, seeds: int, public: str) -> list[Cell]:
                 seeds=(seed,),
                 local=_local(training, model, norm),
                 method=method,
-                aggregation=Aggregation(str(training.get("aggregation", "secure"))),
+                aggregation=_choice(Aggregation, training, "aggregation", Aggregation.SECURE),
                 schedule=Schedule(rounds=_number(training, "rounds", 60), patience=_number(training, "patience", 60)),
             ),
             arms=arms,
@@ -219,7 +238,7 @@ def _local(training: Table, model: Model, norm: Norm) -> LocalSettings:
     return LocalSettings(
         model=model,
         norm=norm,
-        optimiser=Optimiser(str(training.get("optimiser", "adam"))),
+        optimiser=_choice(Optimiser, training, "optimiser", Optimiser.ADAM),
         learning_rate=rate,
         batch_size=_number(training, "batch_size", 128),
         local_epochs=_number(training, "local_epochs", 1),
@@ -259,6 +278,13 @@ def _choices(kind: type[ChoiceT], table: Table, name: str, default: Sequence[Cho
     if len(set(texts)) != len(texts):
         raise OptionError(f"{name} has an entry twice: {', '.join(texts)}")
     return tuple(kind(text) for text in texts)
+
+
+def _choice(kind: type[ChoiceT], table: Table, name: str, default: ChoiceT) -> ChoiceT:
+    value = table.get(name, default)
+    if value not in set(kind):
+        raise OptionError(f"{name} is {value!r}; it may be {', '.join(kind)}")
+    return kind(str(value))
 
 
 def _numbers(table: Table, name: str, default: Sequence[int]) -> tuple[int, ...]:

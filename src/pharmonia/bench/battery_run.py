@@ -1,24 +1,18 @@
-"""Running a battery in a folder: every job once, resumable, and one run at a time."""
+"""Running a battery: every job once, and resumable."""
 
-import fcntl
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from pharmonia import __version__
-from pharmonia.base.canonical import Json, canonical_json, digest_json
-from pharmonia.base.errors import DataFileError, InputError, OptionError, PharmoniaError, StoreError
-from pharmonia.base.urls import without_passwords
+from pharmonia.base.errors import InputError, OptionError, PharmoniaError
 from pharmonia.bench.arms import (
     FAILED_FILE,
     PREDICTIONS_FILE,
+    BaselineJob,
     DistilledJob,
     FailedJob,
     Job,
@@ -29,23 +23,18 @@ from pharmonia.bench.arms import (
     share_out,
 )
 from pharmonia.bench.battery import Battery, Cell
-from pharmonia.bench.output import COMPARISON_FILE
 from pharmonia.bench.pool import OnEvent
 from pharmonia.bench.progress import Progress, Shifted, Tracker, sizes_of
 from pharmonia.bench.public import lesson_compounds
 from pharmonia.bench.settings import ComparisonSettings
-from pharmonia.bench.workplace import DATABASE_FILE, Workplace, default_place
+from pharmonia.bench.workplace import Workplace
 from pharmonia.data.ownership import NOBODY
 from pharmonia.data.splits import Part
 from pharmonia.evaluate.battery import BatteryArm
 from pharmonia.learn.settings import Aggregation, Algorithm
-from pharmonia.run.files import write_whole
 from pharmonia.run.records import Performance
 from pharmonia.run.store import RunStore
 from pharmonia.secagg.roster import MAX_PARTNERS
-
-ABOUT_FILE, BATTERY_FILE, LOCK_FILE = "battery.json", "battery.toml", "battery.lock"
-_OF_COMPARISON = (COMPARISON_FILE, DATABASE_FILE)  # what a comparison leaves in its folder, finished or not
 
 
 class RunJobs(Protocol):
@@ -128,116 +117,6 @@ def _require_trainable(settings: ComparisonSettings, shared: SharedOut) -> None:
         )
 
 
-@contextmanager
-def claim(folder: Path, battery: Battery) -> Iterator[None]:
-    """Hold a results folder for one run of one battery; nothing in it says so yet.
-
-    Raises:
-        StoreError: Another run holds it, or it belongs to another battery, another version or a comparison.
-        InputError: It cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK_FILE).open("a")
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(f"another run is at work in {folder}; wait for it or choose another --out") from error
-        require_same(folder, battery)
-        if not (folder / ABOUT_FILE).exists() and any((folder / name).exists() for name in _OF_COMPARISON):
-            raise StoreError(f"{folder} holds results of something else than a battery; choose another --out")
-        yield
-
-
-def write_about(folder: Path, battery: Battery, source: bytes, store: str | None) -> None:
-    """Say in a claimed folder which battery its results are of, and which store has its runs, if not the folder's.
-
-    Args:
-        folder: Claimed.
-        battery: Checked.
-        source: The battery's file.
-        store: URL of the store, of which no password is noted; None for the folder's own.
-
-    Raises:
-        InputError: A file cannot be written.
-    """
-    about: dict[str, Json] = {"name": battery.name, "cells": digest_of(battery), "version": __version__}
-    if store is not None:
-        about["store"] = without_passwords(store)
-    write_whole(folder / ABOUT_FILE, canonical_json(about))
-    write_whole(folder / BATTERY_FILE, source)
-
-
-def place_of(folder: Path, store: str | None) -> StorePlace:
-    """Where the runs of a folder's battery are: in the store that is named, else in the folder's own.
-
-    Raises:
-        OptionError: They are in a store elsewhere, and none is named.
-        DataFileError: What the folder says of itself cannot be read.
-    """
-    folder = folder.resolve()
-    if store is not None:
-        return StorePlace(url=store, folder=folder / "runs")
-    if (folder / ABOUT_FILE).exists() and (elsewhere := _about(folder)[-1]) is not None:
-        raise OptionError(f"the runs of {folder} are in the store {elsewhere}; name it with --store")
-    return default_place(folder)
-
-
-def require_no_battery(folder: Path) -> None:
-    """Refuse a folder that holds a battery, to whatever else would write there.
-
-    Raises:
-        StoreError: It does.
-    """
-    if (folder / ABOUT_FILE).exists():
-        raise StoreError(f"{folder} holds results of a battery; choose another --out")
-
-
-def require_same(folder: Path, battery: Battery) -> None:
-    """Refuse a folder that holds results of something else.
-
-    Raises:
-        StoreError: Of another battery, other cells or another version; the message says which.
-        DataFileError: What it says of itself cannot be read.
-    """
-    if not (folder / ABOUT_FILE).exists():
-        return
-    version, name, cells, _ = _about(folder)
-    if version != __version__:
-        raise StoreError(f"{folder} holds results of pharmonia {version}, this is {__version__}; choose another --out")
-    if (name, cells) != (battery.name, digest_of(battery)):
-        raise StoreError(f"{folder} holds results of another battery, {name!r}; choose another --out")
-
-
-def _about(folder: Path) -> tuple[str, str, str, str | None]:
-    """Version, name, cells and, if they are elsewhere, store of a folder's results."""
-    path = folder / ABOUT_FILE
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        store = about.get("store")
-        return str(about["version"]), str(about["name"]), str(about["cells"]), None if store is None else str(store)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataFileError(f"{path} cannot be read: {error}") from error
-
-
-def digest_of(battery: Battery) -> str:
-    """SHA-256 of everything that determines a battery's results."""
-    cells: list[Json] = [
-        {
-            "settings": cell.settings.to_json(cell.seed),
-            "method": str(cell.settings.method),
-            "aggregation": cell.settings.aggregation,
-            "arms": list(cell.arms),
-            "public": cell.public,
-        }
-        for cell in battery.cells
-    ]
-    return digest_json({"name": battery.name, "cells": cells})
-
-
 def run_battery(
     battery: Battery,
     workplace: Workplace,
@@ -245,8 +124,17 @@ def run_battery(
     now: datetime,
     run_jobs: RunJobs,
     on_progress: Callable[[Progress], None],
+    on_begin: Callable[[], None],
 ) -> tuple[FailedJob, ...]:
     """Do every job of a battery that the store does not have yet; those that are impossible keep nobody else waiting.
+
+    Args:
+        battery: Checked.
+        workplace: Where, and with how many workers.
+        now: When.
+        run_jobs: Carries jobs to workers.
+        on_progress: Told how far it is.
+        on_begin: Told before jobs are handed out, if there are any to do.
 
     Raises:
         EngineError: A worker died.
@@ -258,7 +146,7 @@ def run_battery(
     tracker = Tracker(sizes_of([*first, *second]), on_progress)
     for index, job in enumerate([*first, *second]):
         if job in done:
-            tracker.finished(index)
+            tracker.found(index)
     for offset, jobs in ((0, first), (len(first), second)):
         places = [offset + index for index, job in enumerate(jobs) if job not in done and _is_taught(job, failed)]
         shifted = tracker.at(places)
@@ -269,6 +157,7 @@ def run_battery(
             shifted.finished(index)
 
         if places:
+            on_begin()
             run_jobs(
                 [jobs[index - offset] for index in places],
                 workplace.place,
@@ -292,9 +181,14 @@ def _ids(jobs: Iterable[Job]) -> dict[Job, str]:
 
 
 def _done(store: RunStore, ids: Mapping[Job, str]) -> set[Job]:
-    """The jobs that can be evaluated: a run that was killed between its end and its predictions is not among them."""
+    """The jobs that can be evaluated: not a run that was killed before its predictions, or that lost a file."""
     finished = store.finished()
-    return {job for job, one in ids.items() if one in finished and (store.folder(one) / PREDICTIONS_FILE).exists()}
+    return {job for job, one in ids.items() if one in finished and _has_files(store, job, one)}
+
+
+def _has_files(store: RunStore, job: Job, run_id: str) -> bool:
+    has_model = isinstance(job, BaselineJob) or store.has_model(run_id)
+    return has_model and (store.folder(run_id) / PREDICTIONS_FILE).exists()
 
 
 def states(battery: Battery, place: StorePlace) -> list[CellState]:

@@ -1,6 +1,7 @@
 """From finished runs to a battery's outcomes: every arm scored on the same test rows."""
 
 from functools import lru_cache
+from hashlib import sha256
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from pharmonia.bench.arms import PREDICTIONS_FILE, BaselineJob, Job, StorePlace,
 from pharmonia.bench.battery import Cell
 from pharmonia.data.ownership import Owners
 from pharmonia.data.splits import Part
-from pharmonia.evaluate.battery import BatteryArm, CellOutcome, arm_score
+from pharmonia.evaluate.battery import TRAINED_BESIDE, BatteryArm, CellOutcome, arm_score
 from pharmonia.evaluate.metrics import score
 from pharmonia.learn.settings import LocalSettings
 from pharmonia.run.arrayfile import read_arrays
@@ -44,6 +45,7 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
         key=cell.key,
         seed=cell.seed,
         n_test=test.size,
+        test_rows_digest=sha256(test.astype("<i8").tobytes()).hexdigest()[:16],
         scores=tuple(scores),
         rounds_run=len(rounds),
         n_params=_n_params(local) if is_trained else 0,
@@ -51,6 +53,7 @@ def outcome(cell: Cell, place: StorePlace) -> CellOutcome:
         bytes_from_partners=sum(record.bytes_from_partners for record in rounds),
         cpu_s=sum(record.cpu_s for record in rounds),
         wall_s=sum(record.wall_s for record in rounds),
+        cpu_s_beside=_cpu_s_beside(store, jobs),
         sum_error=max(errors, default=None),
         curve=np.array([record.valid_error for record in rounds]),
         settings_digest=digest_json(settings),
@@ -76,6 +79,15 @@ def _of_arm(arm: BatteryArm, cell: Cell, store: RunStore, jobs: Jobs, predicted:
         case _:
             errors = [_model(store, jobs[BatteryArm.ALONE, partner]).selection.best_error for partner in partners]
             return np.average(alone, axis=0, weights=1 / np.maximum(errors, 1e-12))
+
+
+def _cpu_s_beside(store: RunStore, jobs: Jobs) -> dict[BatteryArm, float]:
+    """Processor seconds of the runs of every arm that trains beside the federated one, all partners together."""
+    spent: dict[BatteryArm, float] = {}
+    for (arm, _), job in jobs.items():
+        if arm in TRAINED_BESIDE:
+            spent[arm] = spent.get(arm, 0.0) + sum(record.cpu_s for record in store.rounds(run_id_of(job)))
+    return spent
 
 
 def _predictions(store: RunStore, job: Job) -> Vector:

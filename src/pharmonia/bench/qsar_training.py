@@ -53,8 +53,12 @@ def run_job(
         return QsarResult(job=job, training=None, predicted=predicted)
     owners = _owners(job, shared)
     settings = _settings(job, owners)
-    model = store.model(run_id) if status is RunStatus.FINISHED else None
-    if model is None:
+    if status is RunStatus.FINISHED and not store.has_model(run_id):  # lost since; made again
+        store.reopen(run_id)
+        status = RunStatus.RUNNING
+    if status is RunStatus.FINISHED:
+        model = store.model(run_id)
+    else:
         model = _train(job, owners, settings, shared, store, performance, on_round)
     predicted = _once(folder, lambda: _predict(job, owners, settings, shared, model, folder))
     if job.arm is QsarArm.FEDERATED:

@@ -7,6 +7,8 @@ from enum import StrEnum
 import numpy as np
 
 from pharmonia.base.errors import OptionError, UnknownNameError
+from pharmonia.base.owncode import OwnCode
+from pharmonia.bench.own_scenario import KIND, OwnScenario
 from pharmonia.chem.families import family_groups
 from pharmonia.chem.graphs import Indices
 from pharmonia.chem.scaffolds import scaffold_groups
@@ -102,20 +104,56 @@ class Scenario:
             return self.kind.value
         return f"{self.kind}:{np.format_float_positional(self.parameter, trim='-')}"
 
+    @property
+    def identity(self) -> str:
+        """What run ids know it by."""
+        return str(self)
+
 
 def scenario_forms() -> tuple[str, ...]:
     """How each scenario is written: `iid`, ..., `diffused-target:VARIANCE`, ..."""
     return tuple(f"{kind}:{PARAMETERS[kind].name}" if kind in PARAMETERS else kind.value for kind in ScenarioKind)
 
 
-def share_rows(scenario: Scenario, interactions: Interactions, n_partners: int, rng: np.random.Generator) -> Partition:
+def scenario_of(text: str, code: OwnCode | None) -> Scenario | OwnScenario:
+    """The scenario of a text, Pharmonia's or of one's own.
+
+    Raises:
+        UnknownNameError: No scenario of that name; the message lists all.
+        OptionError: The number is missing, none, out of range, or not asked for; or a name in the code is Pharmonia's.
+    """
+    own = () if code is None else code.names(KIND)
+    if code is None or not own:
+        return Scenario.parse(text)
+    if taken := sorted(set(own) & set(ScenarioKind)):
+        raise OptionError(f"{code.file}: Pharmonia has a scenario {taken[0]!r} itself; choose another name")
+    name, colon, number = text.strip().partition(":")
+    if name not in own:
+        if name not in set(ScenarioKind):
+            known = ", ".join([*scenario_forms(), *own])
+            raise UnknownNameError(f"no scenario {name!r}; choose {known}")
+        return Scenario.parse(text)
+    try:
+        return OwnScenario(code=code, name=name, parameter=float(number) if colon else None)
+    except ValueError as error:
+        raise OptionError(f"{text!r}: after the colon comes a number") from error
+
+
+def share_rows(
+    scenario: Scenario | OwnScenario, interactions: Interactions, n_partners: int, rng: np.random.Generator
+) -> Partition:
     """Share out the rows between partners as the scenario has it.
 
     Raises:
         PartitionError: The number of partners is out of range or too large for the data, or one is left without rows.
+        OptionError: A function of one's own failed.
     """
     require_partners(n_partners)
-    return Partition(n_partners=n_partners, owner=_owners(scenario, interactions, n_partners, rng))
+    if isinstance(scenario, OwnScenario):
+        owner = scenario.owners(interactions, n_partners, rng)
+    else:
+        owner = _owners(scenario, interactions, n_partners, rng)
+    return Partition(n_partners=n_partners, owner=owner)
 
 
 def _owners(scenario: Scenario, interactions: Interactions, n_partners: int, rng: np.random.Generator) -> Owners:

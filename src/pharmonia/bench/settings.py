@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pharmonia import __version__
 from pharmonia.base.canonical import Json
 from pharmonia.base.errors import OptionError
+from pharmonia.bench.own_scenario import OwnScenario
 from pharmonia.bench.scenario import Scenario
 from pharmonia.data.splits import SplitKind
 from pharmonia.learn.algorithms import Schedule
@@ -34,7 +35,7 @@ class ComparisonSettings:
 
     dataset: str
     n_partners: int
-    scenario: Scenario
+    scenario: Scenario | OwnScenario
     split: SplitKind
     seeds: tuple[int, ...]
     local: LocalSettings
@@ -58,7 +59,7 @@ class ComparisonSettings:
             "version": __version__,
             "dataset": self.dataset,
             "n_partners": self.n_partners,
-            "scenario": str(self.scenario),
+            "scenario": self.scenario.identity,
             "split": self.split,
             "seed": seed,
             "local": asdict(self.local),

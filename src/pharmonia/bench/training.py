@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pharmonia.base.arrays import Vector
-from pharmonia.base.errors import MetricError, OptionError, PartitionError, UpdateError
+from pharmonia.base.errors import MetricError, OptionError, PartitionError, StoreError, UpdateError
 from pharmonia.bench.arms import (
     FAILED_FILE,
     PREDICTIONS_FILE,
@@ -60,6 +60,9 @@ def run_job(
         predicted = _once(folder, lambda: _fit(job, shared))
         store.finish_without_model(run_id)
         return JobResult(job=job, training=None, predicted=predicted)
+    if status is RunStatus.FINISHED and _can_be_made_again(performance) and _is_lost(job, store, run_id):
+        store.reopen(run_id)
+        status = RunStatus.RUNNING
     if status is RunStatus.FINISHED:
         model = store.model(run_id)
     elif isinstance(job, ArmJob) and job.arm is Arm.FEDERATED:
@@ -72,17 +75,39 @@ def run_job(
     return JobResult(job=job, training=model.training, predicted=predicted)
 
 
+def _can_be_made_again(performance: Performance) -> bool:
+    """Whether nobody outside the store has seen the run's rounds: neither a ledger nor a transcript."""
+    return performance.mandate is None and performance.transcripts is None
+
+
+def _is_lost(job: ArmJob | DistilledJob, store: RunStore, run_id: str) -> bool:
+    """Whether a finished run no longer has what it predicts with."""
+    folder = store.folder(run_id)
+    keeps_private = _method(job).private is not Private.NOTHING and not (folder / PREDICTIONS_FILE).exists()
+    return not store.has_model(run_id) or (keeps_private and not (folder / PRIVATE_FILE).exists())
+
+
 def attempt_job(
     job: Job, place: StorePlace, performance: Performance, now: datetime, on_round: Callable[[RoundRecord], None]
 ) -> JobResult | FailedJob:
-    """What `run_job` brings, or, where settings or data make the job impossible, why; its folder keeps the reason."""
+    """What `run_job` brings, or why nothing, where settings, data or a damaged file make the job impossible.
+
+    The run's folder keeps the reason.
+
+    Raises:
+        StoreError: The store fails, which no other job would survive.
+    """
     failed = place.folder / run_id_of(job) / FAILED_FILE
     failed.unlink(missing_ok=True)
     try:
         return run_job(job, place, performance, now, on_round)
     except (OptionError, PartitionError, UpdateError, MetricError) as error:
-        write_whole(failed, str(error).encode())
-        return FailedJob(job=job, reason=str(error))
+        reason = str(error)
+    except StoreError as error:
+        place.open().finished()  # fails again if it is the database and not a file
+        reason = str(error)
+    write_whole(failed, reason.encode())
+    return FailedJob(job=job, reason=reason)
 
 
 def _once(folder: Path, predict_all: Callable[[], Vector]) -> Vector:

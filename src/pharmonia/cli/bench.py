@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from importlib.resources import files
 from itertools import compress
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pharmonia.bench.arms import StorePlace
     from pharmonia.bench.battery import Battery
+    from pharmonia.bench.battery_run import RunJobs
 
 app = typer.Typer(help="Run, resume and report batteries of benchmarks.", no_args_is_help=True)
 _SETTING = ("data set", "scenario", "protocol", "partners", "model", "norm", "method")
@@ -58,7 +60,8 @@ def run(
     battery: BatteryArgument,
     out: Annotated[Path, typer.Option(help="Directory for report, results and runs.")] = Path("pharmonia-bench"),
     workers: Annotated[
-        int | None, typer.Option(help="Processes side by side; one per core unless given. Ray: tasks at once.")
+        int | None,
+        typer.Option(help="Processes side by side; one per core unless given. Ray: tasks; one per CPU of the cluster."),
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help="processes: this machine. ray: a Ray cluster, or a local one if none is there.")
@@ -71,28 +74,26 @@ def run(
 
     Interrupt at any time; the same command resumes, and finished runs are not done again.
     """
+    from pharmonia.bench.battery_folder import claim, note_run, settle, work_place, write_about  # noqa: PLC0415
     from pharmonia.bench.battery_output import write_battery  # noqa: PLC0415
-    from pharmonia.bench.battery_run import check_cells, claim, place_of, run_battery, write_about  # noqa: PLC0415
-    from pharmonia.bench.pool import run_jobs  # noqa: PLC0415
+    from pharmonia.bench.battery_run import check_cells, run_battery  # noqa: PLC0415
     from pharmonia.bench.workplace import Workplace  # noqa: PLC0415
 
     path, found = _read(battery)
+    carry = _carrier(engine)
     out = out.resolve()
-    place = place_of(out, store)
-    workplace = Workplace(place=place, n_workers=os.cpu_count() or 1 if workers is None else workers)
+    place = work_place(out, store)
+    workplace = Workplace(place=place, n_workers=_n_at_once(engine, found) if workers is None else workers)
     with claim(out, found):
         check_cells(found)
         if store is not None:
-            place.open()  # a URL that is none is not noted
+            settle(place)
         write_about(out, found, path.read_bytes(), store)
-        carry = run_jobs
-        if engine is Engine.RAY:
-            from pharmonia.bench.rays import run_jobs_on_ray  # noqa: PLC0415
-
-            carry = run_jobs_on_ray
+        now = datetime.now(UTC)
+        note = partial(note_run, out, command=command_line(), machine=_machine(engine), now=now)
         try:
             with progress_bar("Battery") as on_progress:
-                failed = run_battery(found, workplace, now=datetime.now(UTC), run_jobs=carry, on_progress=on_progress)
+                failed = run_battery(found, workplace, now=now, run_jobs=carry, on_progress=on_progress, on_begin=note)
         except KeyboardInterrupt as interrupt:
             raise InterruptedRunError("interrupted; finished runs are kept, the same command resumes") from interrupt
         written = write_battery(found, place, out, command=command_line(), now=datetime.now(UTC))
@@ -102,6 +103,7 @@ def run(
             f"{len(failed)} runs cannot be made, and the report names their cells; the first, {failed[0].job.title} of "
             f"seed {failed[0].job.seed}: {failed[0].reason}"
         )
+    written.require_whole()
 
 
 @app.command()
@@ -110,7 +112,8 @@ def status(
     store: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the store, if not in FOLDER.")] = None,
 ) -> None:
     """Show how far each setting of the battery in FOLDER is."""
-    from pharmonia.bench.battery_run import BATTERY_FILE, states  # noqa: PLC0415
+    from pharmonia.bench.battery_folder import BATTERY_FILE  # noqa: PLC0415
+    from pharmonia.bench.battery_run import states  # noqa: PLC0415
 
     battery = _of_folder(folder)
     rows: dict[tuple[str, ...], list[tuple[int, int]]] = {}
@@ -152,6 +155,44 @@ def report(
     battery = _of_folder(folder)
     written = write_battery(battery, _place(folder, store), folder, command=command_line(), now=datetime.now(UTC))
     typer.echo(f"Report: {written.html}\nResults: {written.results}")
+    written.require_whole()
+
+
+def _carrier(engine: Engine) -> "RunJobs":
+    """What carries jobs to workers.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed; `main` names the extra.
+    """
+    match engine:
+        case Engine.PROCESSES:
+            from pharmonia.bench.pool import run_jobs  # noqa: PLC0415
+
+            return run_jobs
+        case Engine.RAY:
+            from pharmonia.bench.rays import run_jobs_on_ray  # noqa: PLC0415
+
+            return run_jobs_on_ray
+
+
+def _machine(engine: Engine) -> str:
+    """What the seconds of a report are of, as far as this process knows."""
+    from pharmonia.bench.machine import machine  # noqa: PLC0415
+
+    match engine:
+        case Engine.PROCESSES:
+            return machine()
+        case Engine.RAY:
+            return f"a Ray cluster, called from {machine()}"
+
+
+def _n_at_once(engine: Engine, battery: "Battery") -> int:
+    """Processes for the cores of this machine; to Ray all jobs, of which it does as many as the cluster has CPUs."""
+    match engine:
+        case Engine.PROCESSES:
+            return os.cpu_count() or 1
+        case Engine.RAY:
+            return sum(map(len, battery.jobs()))
 
 
 def _read(name: str) -> "tuple[Path, Battery]":
@@ -167,7 +208,7 @@ def _read(name: str) -> "tuple[Path, Battery]":
 
 def _of_folder(folder: Path) -> "Battery":
     from pharmonia.bench.battery import read_battery  # noqa: PLC0415
-    from pharmonia.bench.battery_run import BATTERY_FILE, require_same  # noqa: PLC0415
+    from pharmonia.bench.battery_folder import BATTERY_FILE, require_same  # noqa: PLC0415
 
     battery = read_battery(folder / BATTERY_FILE)
     require_same(folder, battery)
@@ -179,11 +220,12 @@ def _place(folder: Path, store: str | None) -> "StorePlace":
 
     Raises:
         InputError: The store that is named is not there.
-        OptionError: The runs are in a store elsewhere, and none is named.
+        OptionError: The runs are in a store elsewhere, and none or another is named.
+        StoreError: The store that is named belongs to another folder.
     """
-    from pharmonia.bench.battery_run import place_of  # noqa: PLC0415
+    from pharmonia.bench.battery_folder import work_place  # noqa: PLC0415
 
-    place = place_of(folder, store)
+    place = work_place(folder, store)
     if store is not None and not place.exists():
         raise InputError(f"there is no store at {without_passwords(store)}; name the one that `bench run` was given")
     return place

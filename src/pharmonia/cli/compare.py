@@ -116,7 +116,7 @@ def compare(
     --learning-rate 0.002 --batch-size 64 (of each partner) --rounds 24 --patience 5.
     """
     from pharmonia.bench.arms import StorePlace  # noqa: PLC0415
-    from pharmonia.bench.battery_run import require_no_battery  # noqa: PLC0415
+    from pharmonia.bench.battery_folder import require_no_battery  # noqa: PLC0415
     from pharmonia.bench.compare import compare as run_comparison  # noqa: PLC0415
     from pharmonia.bench.delivery import hand_over  # noqa: PLC0415
     from pharmonia.bench.output import refuse_other_results, write_outputs  # noqa: PLC0415

@@ -29,7 +29,8 @@ from pharmonia.cli import (
     verify,
 )
 
-_TRAIN_PACKAGES = frozenset({"torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly"})
+_TRAIN_PACKAGES = ("torch", "rdkit", "pyarrow", "safetensors", "sqlalchemy", "plotly")
+_EXTRA_OF = dict.fromkeys(_TRAIN_PACKAGES, "train") | {"ray": "ray"}
 
 app = typer.Typer(
     name="pharmonia",
@@ -83,9 +84,11 @@ def main() -> None:
     except PharmoniaError as error:
         _fail(console, error)
     except ModuleNotFoundError as error:
-        if error.name not in _TRAIN_PACKAGES:
+        extra = _EXTRA_OF.get(error.name or "")
+        if extra is None:
             raise
-        _fail(console, MissingExtraError(f"this needs the package {error.name}: pip install 'pharmonia[train]'"))
+        remedy = f"pip install '.[{extra}]' in Pharmonia's checkout"
+        _fail(console, MissingExtraError(f"this needs the package {error.name}: {remedy}"))
 
 
 def _fail(console: Console, error: PharmoniaError) -> None:

@@ -1,5 +1,6 @@
 """What long commands share: bars on stderr, their own words for a report, and one on what is not installed."""
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +11,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from pharmonia.base.errors import MissingExtraError
 from pharmonia.base.urls import without_passwords
@@ -29,6 +33,36 @@ def command_line() -> str:
     return shlex.join(["pharmonia", *map(without_passwords, sys.argv[1:])])
 
 
+class TimeLeftColumn(ProgressColumn):
+    """The time until the work of a `WorkReport` is expected to end; dashes while that cannot be told."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Hours, minutes and seconds."""
+        left_s = max(0.0, task.fields["ends_at"] - task.get_time())
+        if math.isinf(left_s):
+            return Text("-:--:--", style="progress.remaining")
+        minutes, seconds = divmod(int(left_s), 60)
+        hours, minutes = divmod(minutes, 60)
+        return Text(f"{hours}:{minutes:02}:{seconds:02}", style="progress.remaining")
+
+
+class WorkReport:
+    """Moves a bar and expects its end by all that was done since the first report, however rare reports are."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar, self._began_at = bar, math.inf
+        self._task = bar.add_task("starting", total=None, ends_at=math.inf)
+
+    def __call__(self, done: "Done") -> None:
+        """Show how far the work is."""
+        now = self._bar.get_time()
+        self._began_at = min(self._began_at, now)
+        ends_at = now + done.time_left_s(now - self._began_at)
+        self._bar.update(self._task, completed=done.done, total=done.total, description=done.what, ends_at=ends_at)
+
+
 @contextmanager
 def progress_bar(what: str) -> "Iterator[Callable[[Done], None]]":
     """A bar over all runs, with the time left."""
@@ -38,12 +72,11 @@ def progress_bar(what: str) -> "Iterator[Callable[[Done], None]]":
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        TimeLeftColumn(),
         TextColumn("{task.description}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda done: bar.update(task, completed=done.done, total=done.total, description=done.what)
+        yield WorkReport(bar)
 
 
 @contextmanager
@@ -72,5 +105,5 @@ def train_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        remedy = "install Pharmonia with `pip install 'pharmonia[train]'`"
+        remedy = "run `pip install '.[train]'` in Pharmonia's checkout"
         raise MissingExtraError(f"this command needs {error.name}: {remedy}") from error

@@ -102,5 +102,5 @@ def require_extra() -> None:
     """
     missing = [name for name in ("nvflare", "prometheus_client", "psutil") if find_spec(name) is None]
     if missing:
-        remedy = "install Pharmonia with `pip install 'pharmonia[train,consortium]'`"
+        remedy = "run `pip install '.[train,consortium]'` in Pharmonia's checkout"
         raise MissingExtraError(f"this command needs {', '.join(missing)}: {remedy}")

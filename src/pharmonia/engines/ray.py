@@ -1,6 +1,7 @@
 """Spreading independent work over a Ray cluster; the only module that knows Ray."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ def for_each(
     Args:
         work: Must be importable on the workers, where Pharmonia is installed.
         items: What to work on; they travel, so keep them small.
-        n_at_once: Tasks in flight.
+        n_at_once: Tasks handed to the cluster; it works on as many of them at once as it has CPUs, also when it grows.
         on_result: Told the item's index and what came of it.
 
     Raises:
@@ -52,10 +53,11 @@ def for_each(
             ray.shutdown()
 
 
-def _join(n_cpus: int) -> None:
+def _join(n_at_once: int) -> None:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
+        n_cpus = min(n_at_once, os.cpu_count() or 1)
         ray.init(num_cpus=n_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 

@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.metrics import Metric, Scores
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHORT_DIGEST = re.compile(r"[0-9a-f]{16}")
 _RANGES = {
     Metric.MSE: (0.0, math.inf),
     Metric.CI: (0.0, 1.0),
@@ -41,7 +44,15 @@ class BatteryArm(StrEnum):
 
 
 ALTERNATIVES = (BatteryArm.ALONE, BatteryArm.ENSEMBLE, BatteryArm.ENSEMBLE_WEIGHTED, BatteryArm.DISTILLED)
+ENSEMBLES = (BatteryArm.ENSEMBLE, BatteryArm.ENSEMBLE_WEIGHTED)
 BASELINES = (BatteryArm.BOOSTED, BatteryArm.ADDITIVE, BatteryArm.LIGAND_ONLY, BatteryArm.TARGET_ONLY)
+TRAINED_BESIDE = (  # arms with training rounds of their own beside the federated one's
+    BatteryArm.ALONE,
+    BatteryArm.DISTILLED,
+    BatteryArm.POOLED,
+    BatteryArm.LIGAND_ONLY,
+    BatteryArm.TARGET_ONLY,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -123,6 +134,7 @@ class CellOutcome:
     key: CellKey
     seed: int
     n_test: int  # rows; the same rows for every arm
+    test_rows_digest: str | None  # of which rows of the data set they are, 16 hexadecimal digits; None: not noted
     scores: tuple[ArmScore, ...]  # one per arm that ran
     rounds_run: int  # 0 where no federated arm ran
     n_params: int
@@ -130,6 +142,7 @@ class CellOutcome:
     bytes_from_partners: int
     cpu_s: float
     wall_s: float
+    cpu_s_beside: Mapping[BatteryArm, float]  # what other arms' own runs took, of `TRAINED_BESIDE`, as far as noted
     sum_error: float | None  # largest relative difference of a secure sum from the float64 sum; None: plain sums
     curve: Vector  # (rounds_run,) float64: validation MSE after each round, counted from 0
     settings_digest: str  # SHA-256 of all that changes the result, 64 hexadecimal digits
@@ -149,12 +162,24 @@ class CellOutcome:
             raise MetricError(f"sum_error must be finite and not negative, got {self.sum_error}")
         if not _SHA256.fullmatch(self.settings_digest):
             raise MetricError(f"settings_digest must be 64 hexadecimal digits, got {self.settings_digest!r}")
+        if self.test_rows_digest is not None and not _SHORT_DIGEST.fullmatch(self.test_rows_digest):
+            raise MetricError(f"test_rows_digest must be 16 hexadecimal digits, got {self.test_rows_digest!r}")
+        self._keep_costs()
         curve = frozen_copy(np.asarray(self.curve, dtype=np.float64))
         if curve.shape != (self.rounds_run,):
             raise MetricError(f"curve must have one value for each of {self.rounds_run} rounds, got {curve.shape}")
         if not np.isfinite(curve).all() or (curve < 0).any():
             raise MetricError("curve must be finite and not negative")
         object.__setattr__(self, "curve", curve)
+
+    def _keep_costs(self) -> None:
+        """Keep a copy of the other arms' seconds, or refuse them."""
+        for arm, amount in self.cpu_s_beside.items():
+            if arm not in TRAINED_BESIDE or not math.isfinite(amount) or amount < 0:
+                raise MetricError(
+                    f"cpu_s_{arm.column} must be finite, not negative and of an arm that trains, got {amount}"
+                )
+        object.__setattr__(self, "cpu_s_beside", MappingProxyType(dict(self.cpu_s_beside)))
 
     def mse_of(self, arm: BatteryArm) -> float:
         """The arm's MSE; NaN where it did not run."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from pharmonia.base.errors import DataFileError, MetricError
-from pharmonia.evaluate.battery import ArmScore, BatteryArm, CellKey, CellOutcome, metric_column
+from pharmonia.evaluate.battery import TRAINED_BESIDE, ArmScore, BatteryArm, CellKey, CellOutcome, metric_column
 from pharmonia.evaluate.metrics import Metric
 
 RESULTS_FILE = "results.csv"
@@ -21,6 +21,8 @@ CURVES_FILE = "curves.csv"
 _KEY = tuple(field.name for field in fields(CellKey))
 _COUNTS = ("rounds_run", "n_params", "bytes_to_partners", "bytes_from_partners")
 _AMOUNTS = ("cpu_s", "wall_s")
+_ADDED_LATER = ("test_rows_digest", *(f"cpu_s_{arm.column}" for arm in TRAINED_BESIDE))  # older files lack them
+_ABSENT = dict.fromkeys(_ADDED_LATER, "")
 RESULTS_COLUMNS = (
     *_KEY,
     "seed",
@@ -30,6 +32,7 @@ RESULTS_COLUMNS = (
     *_AMOUNTS,
     "sum_error",
     "settings_digest",
+    *_ADDED_LATER,
 )
 CURVES_COLUMNS = (*_KEY, "seed", "round", "valid_mse")
 _MAX_DIGITS = 18
@@ -67,6 +70,9 @@ def curves_csv(outcomes: Sequence[CellOutcome]) -> bytes:
 
 def outcomes_from_csv(results: bytes, curves: bytes) -> tuple[CellOutcome, ...]:
     """The outcomes of results.csv and curves.csv, in the order of results.csv.
+
+    The way back from published files to a report, drawn otherwise or built anew. Files that are older than the columns
+    after settings_digest are read without them.
 
     Raises:
         DataFileError: A file is damaged or the two do not belong together; names file, row and column. The
@@ -117,6 +123,8 @@ def _result_row(outcome: CellOutcome) -> list[str]:
         *amounts,
         _text(outcome.sum_error),
         outcome.settings_digest,
+        outcome.test_rows_digest or "",
+        *(_text(outcome.cpu_s_beside.get(arm)) for arm in TRAINED_BESIDE),
     ]
 
 
@@ -170,6 +178,8 @@ def _read(file: str, content: bytes, columns: Sequence[str]) -> Iterable[_Row]:
         raise DataFileError(f"{file} is not a CSV file in UTF-8: {error}") from error
     if not table:
         raise DataFileError(f"{file} is empty, expected a header")
+    if table[0] == [column for column in columns if column not in _ADDED_LATER]:
+        columns = table[0]
     missing = [column for column in columns if column not in table[0]]
     unknown = [column for column in table[0] if column not in columns]
     if missing or unknown or tuple(table[0]) != tuple(columns):
@@ -180,7 +190,7 @@ def _read(file: str, content: bytes, columns: Sequence[str]) -> Iterable[_Row]:
     for number, cells in enumerate(table[1:], start=2):
         if len(cells) != len(columns):
             raise DataFileError(f"{file}, row {number}: expected {len(columns)} columns, got {len(cells)}")
-        yield _Row(file=file, number=number, cells=dict(zip(columns, cells, strict=True)))
+        yield _Row(file=file, number=number, cells=_ABSENT | dict(zip(columns, cells, strict=True)))
 
 
 def _cell_name(row: _Row) -> _CellName:
@@ -215,12 +225,14 @@ def _outcome(row: _Row, curve: list[float]) -> CellOutcome:
     counts = {name: row.count(name) for name in ("n_test", *_COUNTS)}
     cpu_s, wall_s = (row.number_in(name) for name in _AMOUNTS)
     sum_error = row.optional("sum_error")
+    beside = {arm: row.optional(f"cpu_s_{arm.column}") for arm in TRAINED_BESIDE}
     scores = tuple(score for arm in BatteryArm for score in _scores(row, arm))
     return row.build(
         lambda: CellOutcome(
             key=key,
             seed=seed,
             n_test=counts["n_test"],
+            test_rows_digest=row.cells["test_rows_digest"] or None,
             scores=scores,
             rounds_run=counts["rounds_run"],
             n_params=counts["n_params"],
@@ -228,6 +240,7 @@ def _outcome(row: _Row, curve: list[float]) -> CellOutcome:
             bytes_from_partners=counts["bytes_from_partners"],
             cpu_s=cpu_s,
             wall_s=wall_s,
+            cpu_s_beside={arm: amount for arm, amount in beside.items() if amount is not None},
             sum_error=sum_error,
             curve=np.array(curve, dtype=np.float64),
             settings_digest=row.cells["settings_digest"],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pharmonia.evaluate.battery import CellKey
-from pharmonia.evaluate.battery_claims import ClaimResult
+from pharmonia.evaluate.battery_effects import ClaimResult
 from pharmonia.evaluate.battery_leaderboard import leaderboard
 from pharmonia.evaluate.battery_plots import (
     battery_curve_plot,
@@ -38,6 +38,7 @@ from pharmonia.evaluate.battery_wording import (
     battery_limits,
     fixed_text,
     headline_note,
+    not_counted,
     nothing_compared,
     rows_sentence,
     setting_name,
@@ -74,6 +75,17 @@ def render_battery_html(report: BatteryReport) -> str:
         MissingExtraError: Plotly, whose script is put into the page, is not installed.
     """
     title = text(f"{report.description.battery}: a battery of benchmarks")
+    sections = {
+        "claims": _claims(report),
+        "gains": _gains(report),
+        "not": _not_helping(report),
+        "board": leaderboard(report),
+        "curves": _curves(report),
+        "cost": _cost(report),
+        "tables": _tables(report),
+        "missing": _missing(report),
+        "how": _how(report),
+    }
     return "\n".join(
         (
             "<!doctype html>",
@@ -81,17 +93,9 @@ def render_battery_html(report: BatteryReport) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{title}</title>",
             f"<style>{CSS}{BATTERY_CSS}</style></head><body>",
-            _top(report),
+            _top(report, [name for name, section in sections.items() if section]),
             "<main>",
-            _claims(report),
-            _gains(report),
-            _not_helping(report),
-            leaderboard(report),
-            _curves(report),
-            _cost(report),
-            _tables(report),
-            _missing(report),
-            _how(report),
+            *sections.values(),
             "</main>",
             f"<footer>Made by pharmonia {text(report.description.version)}. This page is complete in itself and loads "
             "nothing from the network.</footer>",
@@ -103,9 +107,10 @@ def render_battery_html(report: BatteryReport) -> str:
     )
 
 
-def _top(report: BatteryReport) -> str:
+def _top(report: BatteryReport, sections: Sequence[str]) -> str:
+    """The answer, its figures, and links to the sections that the page has."""
     d = report.description
-    known = [s for s in report.settings if not isinstance(s.gain, Undefined)]
+    known = [s for s in report.settings if not isinstance(s.gain, Undefined) and not s.lacks]
     colour = "#0072B2" if report.n_settings_that(Call.BETTER) else "#6B7785"
     n_cells = report.n_cells + len(d.unfinished)
     tiles = [(f"{report.n_cells:,} of {n_cells:,}", "cells finished (setting and seed)")]
@@ -120,12 +125,12 @@ def _top(report: BatteryReport) -> str:
             (percent(gains[worst].value, sign=True), f"smallest mean gain: {setting_name(worst, varying)}"),
         ]
     items = "".join(f'<div class="tile"><dt>{text(name)}</dt><dd>{text(value)}</dd></div>' for value, name in tiles)
-    links = "".join(f'<a href="#{name}">{text(title)}</a>' for name, title in _SECTIONS.items())
+    links = "".join(f'<a href="#{name}">{text(title)}</a>' for name, title in _SECTIONS.items() if name in sections)
     return (
         f'<header class="top"><p class="over"><b>Pharmonia battery: {text(d.battery)}</b> · '
         f"{text(' · '.join(filter(None, (fixed_text(report.keys), d.date))))}</p>"
         f'<div class="answer" style="--verdict:{colour}"><h1>{text(battery_headline(report.settings))}</h1>'
-        f"<p>{text(headline_note(report.settings, report.scenarios))}</p></div>"
+        f"<p>{text(headline_note(report.settings, report.scenarios, report.plan))}</p></div>"
         f'<dl class="tiles">{items}</dl><nav aria-label="Parts of this page">{links}</nav>'
         "<noscript><p>Pictures and sorting need JavaScript; every number is in the tables below.</p></noscript>"
         "</header>"
@@ -186,7 +191,7 @@ def _gains(report: BatteryReport) -> str:
     return _part(
         "gains",
         f"Right of zero, federating beats the best that partners could do without pooling. "
-        f"{unlike_alternatives(report.settings)}".strip(),
+        f"{unlike_alternatives(report.settings)} {not_counted(report.settings)}".strip(),
         *parts,
         details("As a table", table(scenario_table(report), "Gain: share of the best alternative's test MSE.")),
     )
@@ -258,18 +263,21 @@ def _curves(report: BatteryReport) -> str:
 
 
 def _cost(report: BatteryReport) -> str:
+    if not any(setting.federated_mse for setting in report.settings):
+        return ""
     return _part(
         "cost",
-        "Of the federated arm in one cell, all parties together; means over settings and seeds.",
+        "Of the federated arm in one cell, all parties together; means over settings with a federated arm and seeds.",
         '<div class="pair">',
-        plot("traffic", battery_traffic_plot(report), "Traffic by number of partners and method; see the table."),
-        plot("time", battery_time_plot(report), "Processor time by number of partners and method; see the table."),
+        plot("traffic", battery_traffic_plot(report), "Traffic by number of partners; see the table."),
+        plot("time", battery_time_plot(report), "Processor time by number of partners; see the table."),
         "</div>",
         details(
             "As a table",
             table(
                 cost_table(report),
-                "Traffic of all partners; sum error: difference of a secure sum from the float64 sum, relative.",
+                "Traffic of all partners; sum error: difference of a secure sum from the float64 sum, relative. "
+                "Processor time of another arm: of its own training, all partners together.",
             ),
         ),
     )
@@ -311,4 +319,4 @@ def _how(report: BatteryReport) -> str:
         f'<dl class="how">{entries}</dl>',
         _list(notes),
         table(budget_table(report), "How long each may train."),
-    ) + card("What this does not show", "", _list(battery_limits(report.settings)))
+    ) + card("What this does not show", "", _list(battery_limits(report.settings, report.plan)))

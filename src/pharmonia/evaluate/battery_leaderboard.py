@@ -1,16 +1,17 @@
 """The leaderboard of the battery's page: methods by rank, and all settings in a table that sorts and filters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pharmonia.evaluate.battery import BatteryArm
+from pharmonia.evaluate.battery import BASELINES, BatteryArm
 from pharmonia.evaluate.battery_ranks import rank_note
 from pharmonia.evaluate.battery_report import BatteryReport
-from pharmonia.evaluate.battery_stats import SettingResult
+from pharmonia.evaluate.battery_stats import MeanCost, SettingResult
 from pharmonia.evaluate.battery_style import CALL_LOOK
 from pharmonia.evaluate.battery_tables import mse_unit, rank_table, way_text
 from pharmonia.evaluate.battery_wording import (
     alternatives_text,
+    better_baselines,
     fixed_text,
     index_text,
     mse_text,
@@ -22,7 +23,7 @@ from pharmonia.evaluate.battery_wording import (
 )
 from pharmonia.evaluate.gain import Undefined
 from pharmonia.evaluate.report_markup import card, table, text, two_lines
-from pharmonia.evaluate.wording import data_size, seconds
+from pharmonia.evaluate.wording import NO_NUMBER, data_size, seconds
 
 _WORD = ' class="word"'
 _SORTED = ' aria-sort="descending"'
@@ -64,7 +65,7 @@ def leaderboard(report: BatteryReport) -> str:
         '<div id="board">'
         + card(
             "Leaderboard",
-            "A click on a heading sorts, a second one the other way.",
+            f"A click on a heading sorts, a second one the other way. {better_baselines(report.settings)}".strip(),
             ranks if len(report.ranks) > 1 else "",
             tools,
             _sortable("board-table", _columns(report), caption),
@@ -89,13 +90,18 @@ def _columns(report: BatteryReport) -> list[_Column]:
     columns.append(_numbers("p (Holm)", [(p_text(s.p_adjusted), s.p_adjusted) for s in settings]))
     columns += [_errors(settings, BatteryArm.FEDERATED), _indices(settings), _best(settings)]
     columns.append(_errors(settings, BatteryArm.POOLED))
+    columns += [_errors(settings, arm) for arm in (BatteryArm.DISTILLED, *BASELINES) if arm in report.arms]
     ways = [None if isinstance(s.gap_closed, Undefined) else s.gap_closed for s in settings]
     shown = [way_text(s.gap_closed) for s in settings]
     columns.append(_numbers("way to pooled", list(zip(shown, ways, strict=True)), high_first=True))
-    bytes_both = [s.cost.bytes_to_partners + s.cost.bytes_from_partners for s in settings]
-    columns.append(_numbers("rounds", [(f"{s.cost.rounds_run:.0f}", s.cost.rounds_run) for s in settings]))
-    columns.append(_numbers("traffic", [(data_size(round(n)), n) for n in bytes_both]))
-    columns.append(_numbers("CPU time", [(seconds(s.cost.cpu_s), s.cost.cpu_s) for s in settings]))
+    columns.append(_costs("rounds", settings, lambda cost: cost.rounds_run, lambda n: f"{n:.0f}"))
+    both_ways = _costs(
+        "traffic",
+        settings,
+        lambda cost: cost.bytes_to_partners + cost.bytes_from_partners,
+        lambda n: data_size(round(n)),
+    )
+    columns += [both_ways, _costs("CPU time", settings, lambda cost: cost.cpu_s, seconds)]
     return columns
 
 
@@ -127,6 +133,14 @@ def _calls(settings: Sequence[SettingResult]) -> _Column:
 def _errors(settings: Sequence[SettingResult], arm: BatteryArm) -> _Column:
     means = [setting.mean_of(arm) for setting in settings]
     return _numbers(f"MSE {arm.value}", [(mse_text(m.mse if m else None), m.mse.value if m else None) for m in means])
+
+
+def _costs(
+    title: str, settings: Sequence[SettingResult], amount: Callable[[MeanCost], float], shown: Callable[[float], str]
+) -> _Column:
+    """What the federated arm took; a dash where none ran."""
+    amounts = [amount(setting.cost) if setting.federated_mse else None for setting in settings]
+    return _numbers(title, [(NO_NUMBER if n is None else shown(n), n) for n in amounts])
 
 
 def _indices(settings: Sequence[SettingResult]) -> _Column:

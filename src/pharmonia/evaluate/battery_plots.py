@@ -10,6 +10,7 @@ from pharmonia.evaluate.battery_report import BatteryReport
 from pharmonia.evaluate.battery_scenarios import ScenarioResult
 from pharmonia.evaluate.battery_stats import Call, OverSeeds, SettingResult
 from pharmonia.evaluate.battery_style import look_of
+from pharmonia.evaluate.battery_tables import cost_groups
 from pharmonia.evaluate.battery_wording import partners_text, share_text
 from pharmonia.evaluate.gain import Undefined
 from pharmonia.evaluate.report_axes import Spec, label, layout, name_axis, number_axis
@@ -139,7 +140,7 @@ def _line(name: str, colour: str, dash: str, values: Sequence[float]) -> Spec:
 
 
 def battery_traffic_plot(report: BatteryReport) -> Spec:
-    """Bytes to and from all partners by number of partners, a line per method."""
+    """Bytes to and from all partners by number of partners, a line per group of `cost_groups`."""
     most = max(setting.cost.bytes_to_partners + setting.cost.bytes_from_partners for setting in report.settings)
     unit, size = ("GB", 1e9) if most >= 1e9 else ("MB", 1e6)
     return _cost_plot(
@@ -151,32 +152,34 @@ def battery_traffic_plot(report: BatteryReport) -> Spec:
 
 
 def battery_time_plot(report: BatteryReport) -> Spec:
-    """Processor seconds of all parties by number of partners, a line per method."""
+    """Processor seconds of all parties by number of partners, a line per group of `cost_groups`."""
     return _cost_plot(report, "processor time of a cell, s", lambda setting: setting.cost.cpu_s, seconds)
 
 
 def _cost_plot(
     report: BatteryReport, title: str, amount: Callable[[SettingResult], float], text: Callable[[float], str]
 ) -> Spec:
-    counts = sorted({key.n_partners for key in report.keys})
+    groups = cost_groups(report)
+    counts = sorted({n for by_count in groups.values() for n in by_count})
     data: list[Json] = []
-    for index, method in enumerate(sorted({key.method for key in report.keys})):
-        look = look_of(index)
-        by_count = [
-            [amount(s) for s in report.settings if (s.key.method, s.key.n_partners) == (method, n)] for n in counts
-        ]
-        means = [float(np.mean(amounts)) if amounts else None for amounts in by_count]
+    for index, (group, by_count) in enumerate(groups.items()):
+        look, name = look_of(index), label(", ".join(group))
+        by_place = [[amount(setting) for setting in by_count.get(n, ())] for n in counts]
+        means = [float(np.mean(amounts)) if amounts else None for amounts in by_place]
         trace: Spec = {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": label(method),
+            "name": name,
             "x": [str(n) for n in counts],
             "y": means,
             "line": {"color": look.colour, "dash": look.dash, "width": 2},
             "marker": {"symbol": look.symbol, "size": 8, "color": look.colour},
             "customdata": ["" if mean is None else text(mean) for mean in means],
-            "hovertemplate": f"{label(method)}, %{{x}} partners: %{{customdata}}<extra></extra>",
+            "hovertemplate": f"{name}, %{{x}} partners: %{{customdata}}<extra></extra>",
         }
         data.append(trace)
     axis = number_axis("partners", type="category")
-    return {"data": data, "layout": layout(320, xaxis=axis, yaxis=number_axis(title, rangemode="tozero"))}
+    return {
+        "data": data,
+        "layout": layout(300 + 10 * len(data), xaxis=axis, yaxis=number_axis(title, rangemode="tozero")),
+    }

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from pharmonia.base.errors import MetricError
 from pharmonia.evaluate.battery import BatteryArm, CellKey, CellOutcome
-from pharmonia.evaluate.battery_claims import ClaimResult, judge_claims
+from pharmonia.evaluate.battery_claims import judge_claims
+from pharmonia.evaluate.battery_effects import ClaimResult
+from pharmonia.evaluate.battery_plan import Plan, plan_of
 from pharmonia.evaluate.battery_ranks import MethodRank, rank_methods
 from pharmonia.evaluate.battery_scenarios import ScenarioResult, gains_by_scenario
 from pharmonia.evaluate.battery_stats import Call, SettingResult, summarise
@@ -21,12 +23,12 @@ class BatteryDataset:
     name: str  # as in the keys of its cells
     measure: str  # what is predicted, with its unit: "KIBA score", "pKd"
     licence: str
-    citation: str
+    citation: str  # empty where there is nothing to cite: one's own data
 
     def __post_init__(self) -> None:
         """Refuse missing texts."""
-        if not all(text.strip() for text in (self.name, self.measure, self.licence, self.citation)):
-            raise MetricError(f"a data set needs name, measure, licence and citation, got {self}")
+        if not all(text.strip() for text in (self.name, self.measure, self.licence)):
+            raise MetricError(f"a data set needs name, measure and licence, got {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +111,12 @@ class BatteryReport:
     scenarios: tuple[ScenarioResult, ...]  # in reading order
     claims: tuple[ClaimResult, ...]
     ranks: tuple[MethodRank, ...]  # best first
+    plan: Plan
     n_cells: int  # finished
 
     def n_settings_that(self, call: Call) -> int:
-        """Settings with this verdict."""
-        return sum(setting.call is call for setting in self.settings)
+        """Settings with this verdict, of those in which alone and an ensemble ran."""
+        return sum(setting.call is call and not setting.lacks for setting in self.settings)
 
     @property
     def keys(self) -> tuple[CellKey, ...]:
@@ -154,12 +157,14 @@ def build_battery_report(outcomes: Sequence[CellOutcome], description: BatteryDe
     for cell in description.unfinished:
         if (cell.key, cell.seed) in finished:
             raise MetricError(f"{cell.key}, seed {cell.seed} has an outcome and is said to be unfinished")
-    settings = summarise(outcomes)
+    plan = plan_of(outcomes, [(cell.key, cell.seed) for cell in description.unfinished])
+    settings = summarise(outcomes, plan)
     return BatteryReport(
         description=description,
         settings=settings,
-        scenarios=gains_by_scenario(settings),
-        claims=judge_claims(settings),
+        scenarios=gains_by_scenario(settings, plan),
+        claims=judge_claims(settings, plan),
         ranks=rank_methods(settings),
+        plan=plan,
         n_cells=len(outcomes),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pharmonia.evaluate.battery import CellKey
+from pharmonia.evaluate.battery_plan import Plan
 from pharmonia.evaluate.battery_stats import (
     ALPHA,
     Call,
@@ -28,7 +29,8 @@ class ScenarioResult:
     n_partners: tuple[int, ...]  # averaged over
     n_left_out: int  # numbers of partners without every seed
     gain: OverSeeds  # share of the best alternative's MSE
-    p_adjusted: float | None  # of a gain of zero, by Holm over all scenarios and methods; None: not tested
+    lacks: str  # as of a setting, of the first of those averaged over that lacks something
+    p_adjusted: float | None  # of a gain of zero, by Holm over all planned scenarios and methods; None: not tested
 
     @property
     def call(self) -> Call:
@@ -36,7 +38,7 @@ class ScenarioResult:
         return call_of(self.gain, self.p_adjusted)
 
 
-def gains_by_scenario(settings: Sequence[SettingResult]) -> tuple[ScenarioResult, ...]:
+def gains_by_scenario(settings: Sequence[SettingResult], plan: Plan) -> tuple[ScenarioResult, ...]:
     """One result per scenario and method (data set, protocol, model and norm equal) that has a gain.
 
     Far fewer tests than settings, and less noise in each mean, so that the correction costs less.
@@ -50,13 +52,15 @@ def gains_by_scenario(settings: Sequence[SettingResult]) -> tuple[ScenarioResult
         gains = {s.key: dict(zip(s.seeds, s.seed_gains, strict=True)) for s in group}
         keys, seeds = balanced({key: frozenset(by_seed) for key, by_seed in gains.items()})
         means[name] = (keys, [float(np.mean([gains[key][seed] for key in keys])) for seed in seeds])
-    adjusted = holm_over_tests({name: t_test(values) for name, (_, values) in means.items()})
+    adjusted = holm_over_tests({name: t_test(values) for name, (_, values) in means.items()}, len(plan.means))
+    lacks = {setting.key: setting.lacks for setting in settings}
     return tuple(
         ScenarioResult(
             key=keys[0],
             n_partners=tuple(key.n_partners for key in keys),
             n_left_out=len(groups[name]) - len(keys),
             gain=over_seeds(values),
+            lacks=next(filter(None, (lacks[key] for key in keys)), ""),
             p_adjusted=adjusted[name],
         )
         for name, (keys, values) in means.items()

@@ -15,7 +15,9 @@ from scipy import stats
 
 from pharmonia.base.arrays import Vector, frozen_copy
 from pharmonia.base.errors import MetricError
-from pharmonia.evaluate.battery import ALTERNATIVES, BatteryArm, CellKey, CellOutcome
+from pharmonia.evaluate.battery import ALTERNATIVES, ENSEMBLES, TRAINED_BESIDE, BatteryArm, CellKey, CellOutcome
+from pharmonia.evaluate.battery_plan import Plan
+from pharmonia.evaluate.battery_rows import RowsTested
 from pharmonia.evaluate.gain import LEVEL, Undefined
 from pharmonia.evaluate.metrics import Metric
 
@@ -95,10 +97,14 @@ def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
-def holm_over_tests(p_values: dict[Name, float | None]) -> dict[Name, float | None]:
-    """`holm_adjusted` over those that were tested; None stays None and counts for nothing."""
+def holm_over_tests(p_values: Mapping[Name, float | None], n_planned: int) -> dict[Name, float | None]:
+    """`holm_adjusted` over all tests that were planned; those that were not made count as made with p = 1.
+
+    So a family is as large when its battery is stopped early as when it is finished. None stays None.
+    """
     tested = {name: p for name, p in p_values.items() if p is not None}
-    adjusted = dict(zip(tested, holm_adjusted(list(tested.values())), strict=True))
+    not_made = [1.0] * (n_planned - len(tested))
+    adjusted = dict(zip(tested, holm_adjusted([*tested.values(), *not_made]), strict=False))
     return {name: adjusted.get(name) for name in p_values}
 
 
@@ -133,6 +139,7 @@ class MeanCost:
     cpu_s: float
     wall_s: float
     sum_error: float | None  # the largest; None where every sum was plain
+    cpu_s_beside: Mapping[BatteryArm, float]  # of the other arms that trained, as far as noted under every seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,7 +148,7 @@ class SettingResult:
 
     key: CellKey
     seeds: tuple[int, ...]
-    n_test: tuple[int, ...]  # rows, one per seed
+    tested_on: tuple[RowsTested, ...]  # one per seed
     scores: tuple[ArmMean, ...]  # in the order of `BatteryArm`; arms that ran under every seed
     federated_mse: tuple[float, ...]  # one per seed; empty without a federated arm
     alternative_mse: Mapping[BatteryArm, tuple[float, ...]]  # one per seed; of alternatives that ran under every seed
@@ -149,7 +156,7 @@ class SettingResult:
     seed_gains: tuple[float, ...]  # one per seed; empty where the gain is undefined
     gain: OverSeeds | Undefined  # 1 - federated / min(alternatives), the minimum taken under each seed
     p: float | None  # of a gain of zero; None: not tested
-    p_adjusted: float | None  # by Holm over all tested settings of the battery
+    p_adjusted: float | None  # by Holm over all settings that the battery plans to compare
     gap_closed: float | Undefined  # (best alternative - federated) / (best alternative - pooled), of mean errors
     cost: MeanCost
     curve: Vector  # (n_rounds,) float64: mean validation MSE after each round
@@ -157,6 +164,14 @@ class SettingResult:
     def mean_of(self, arm: BatteryArm) -> ArmMean | None:
         """The arm's means; None where it did not run under every seed."""
         return next((score for score in self.scores if score.arm is arm), None)
+
+    @property
+    def lacks(self) -> str:
+        """Why its gain, if any, need not be over the best alternative; empty where alone and an ensemble ran."""
+        has_ensemble = any(arm in self.alternative_mse for arm in ENSEMBLES)
+        if BatteryArm.ALONE in self.alternative_mse:
+            return "" if has_ensemble else "no ensemble ran"
+        return "alone did not run" if has_ensemble else "neither alone nor an ensemble ran"
 
     @property
     def untested(self) -> str:
@@ -182,8 +197,8 @@ def call_of(gain: OverSeeds | Undefined, p_adjusted: float | None) -> Call:
     return Call.BETTER if gain.value > 0 else Call.WORSE
 
 
-def summarise(outcomes: Sequence[CellOutcome]) -> tuple[SettingResult, ...]:
-    """One result per setting, Holm-corrected over all settings, in the order of `in_reading_order`.
+def summarise(outcomes: Sequence[CellOutcome], plan: Plan) -> tuple[SettingResult, ...]:
+    """One result per setting, Holm-corrected over all that are planned, in the order of `in_reading_order`.
 
     Raises:
         MetricError: A cell appears twice.
@@ -197,7 +212,7 @@ def summarise(outcomes: Sequence[CellOutcome]) -> tuple[SettingResult, ...]:
     groups = {key: [cells[key][seed] for seed in sorted(cells[key])] for key in keys}
     gains = {key: seed_gains(group) for key, group in groups.items()}
     tests = {key: None if isinstance(gain, Undefined) else t_test(gain) for key, gain in gains.items()}
-    adjusted = holm_over_tests(tests)
+    adjusted = holm_over_tests(tests, len(plan.compared))
     return tuple(_result(key, groups[key], gains[key], tests[key], adjusted[key]) for key in keys)
 
 
@@ -246,7 +261,7 @@ def _result(
     return SettingResult(
         key=key,
         seeds=tuple(outcome.seed for outcome in group),
-        n_test=tuple(outcome.n_test for outcome in group),
+        tested_on=tuple(RowsTested(n_rows=outcome.n_test, digest=outcome.test_rows_digest) for outcome in group),
         scores=scores,
         federated_mse=() if any(map(math.isnan, federated)) else tuple(federated),
         alternative_mse=MappingProxyType(
@@ -304,6 +319,13 @@ def _mean_cost(group: list[CellOutcome]) -> MeanCost:
         cpu_s=float(np.mean([outcome.cpu_s for outcome in group])),
         wall_s=float(np.mean([outcome.wall_s for outcome in group])),
         sum_error=max(errors, default=None),
+        cpu_s_beside=MappingProxyType(
+            {
+                arm: float(np.mean([outcome.cpu_s_beside[arm] for outcome in group]))
+                for arm in TRAINED_BESIDE
+                if all(arm in outcome.cpu_s_beside for outcome in group)
+            }
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """Looks of the battery's page: methods, verdicts, light and dark; and its small script."""
 
-from pharmonia.evaluate.battery_claims import Answer
+from pharmonia.evaluate.battery_effects import Answer
 from pharmonia.evaluate.battery_stats import Call
 from pharmonia.evaluate.gain import Verdict
 from pharmonia.evaluate.report_style import GRID, INK, MUTED, VERDICT_LOOK, Look
@@ -8,7 +8,11 @@ from pharmonia.evaluate.report_style import GRID, INK, MUTED, VERDICT_LOOK, Look
 # Okabe and Ito 2008, as in report_style; colours that show on white and on dark alike.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C", "#A6761D")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_DASHES = (  # Plotly's names, then lengths of line and gap
+    *("solid", "dash", "dot", "dashdot", "longdash", "longdashdot"),
+    *("2px,6px", "12px,2px", "6px,6px", "1px,1px", "16px,4px,2px,4px,2px,4px", "8px,3px,8px,3px,1px,3px"),
+    *("20px,8px", "4px,1px", "3px,3px,10px,3px", "1px,8px"),
+)
 CALL_LOOK = {
     Call.BETTER: VERDICT_LOOK[Verdict.GAINS],
     Call.WORSE: VERDICT_LOOK[Verdict.LOSES],
@@ -24,12 +28,16 @@ _DARK = {INK: "#E3E9EF", MUTED: "#A3B1BF", GRID: "#34424F", "#0072B2": "#4AA3DF"
 
 
 def look_of(place: int) -> Look:
-    """Colour, mark and dash of the method, or number of partners, at this place; they repeat after some."""
-    colour = _COLOURS[place % len(_COLOURS)]
+    """Colour, mark and dash of the method, or number of partners, at this place.
+
+    No two of 64 places share colour and mark, and no two of 16 the dash.
+    """
+    n = len(_COLOURS)
+    colour = _COLOURS[place % n]
     return Look(
         colour=colour,
         ink=colour,
-        symbol=_SYMBOLS[place % len(_SYMBOLS)],
+        symbol=_SYMBOLS[(place + place // n) % n],
         dash=_DASHES[place % len(_DASHES)],
     )
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pharmonia.evaluate.battery import BatteryArm
-from pharmonia.evaluate.battery_claims import ClaimResult
-from pharmonia.evaluate.battery_report import BatteryReport
+from pharmonia.evaluate.battery import TRAINED_BESIDE, BatteryArm
+from pharmonia.evaluate.battery_effects import ClaimResult
+from pharmonia.evaluate.battery_report import BatteryDataset, BatteryReport
 from pharmonia.evaluate.battery_stats import SettingResult
 from pharmonia.evaluate.battery_wording import (
     index_text,
@@ -23,7 +23,7 @@ from pharmonia.evaluate.wording import NO_NUMBER, data_size, percent, seconds
 
 def effect_table(claim: ClaimResult) -> Rows:
     """Header, then one line per number that a claim rests on."""
-    header = ("what", "size (95 % interval)", "threshold", "p", "settings", "seeds", "finding")
+    header = ("what", "size (95 % interval)", "threshold", "p", "settings", "seeds", "test rows", "finding")
     return [
         header,
         *(
@@ -34,6 +34,7 @@ def effect_table(claim: ClaimResult) -> Rows:
                 p_text(effect.p_adjusted),
                 str(effect.n_settings),
                 str(effect.size.n_seeds),
+                effect.rows.value,
                 effect.finding.value,
             )
             for effect in claim.effects
@@ -133,30 +134,55 @@ def rank_table(report: BatteryReport) -> Rows:
     ]
 
 
+CostGroups = dict[tuple[str, ...], dict[int, list[SettingResult]]]
+
+
+def cost_fields(report: BatteryReport) -> tuple[str, ...]:
+    """Of data set, model and norm, on which a cost depends, those that differ between federated settings."""
+    keys = [setting.key for setting in report.settings if setting.federated_mse]
+    return tuple(name for name in varying_fields(keys) if name != "protocol")
+
+
+def cost_groups(report: BatteryReport) -> CostGroups:
+    """Federated settings whose costs compare: by method and `cost_fields`, in it by number of partners."""
+    fields, groups = cost_fields(report), CostGroups()
+    for setting in report.settings:
+        if setting.federated_mse:
+            name = (setting.key.method, *(getattr(setting.key, field) for field in fields))
+            groups.setdefault(name, {}).setdefault(setting.key.n_partners, []).append(setting)
+    return {name: dict(sorted(groups[name].items())) for name in sorted(groups)}
+
+
 def cost_table(report: BatteryReport) -> Rows:
-    """Header, then one line per method and number of partners: means over their settings and seeds."""
-    groups: dict[tuple[str, int], list[SettingResult]] = {}
-    for setting in sorted(report.settings, key=lambda s: (s.key.method, s.key.n_partners)):
-        groups.setdefault((setting.key.method, setting.key.n_partners), []).append(setting)
-    traffic = ("to partners", "from partners")
-    header = ("method", "partners", "rounds", *traffic, "processor time", "wall time", "largest relative sum error")
-    lines = []
-    for (method, n_partners), group in groups.items():
-        costs = [setting.cost for setting in group]
-        errors = [cost.sum_error for cost in costs if cost.sum_error is not None]
-        lines.append(
-            (
-                method,
-                str(n_partners),
-                f"{np.mean([cost.rounds_run for cost in costs]):.0f}",
-                data_size(round(np.mean([cost.bytes_to_partners for cost in costs]))),
-                data_size(round(np.mean([cost.bytes_from_partners for cost in costs]))),
-                seconds(float(np.mean([cost.cpu_s for cost in costs]))),
-                seconds(float(np.mean([cost.wall_s for cost in costs]))),
-                f"{max(errors):.1e}" if errors else "plain sums",
-            )
-        )
-    return [header, *lines]
+    """Header, then one line per group of `cost_groups` and number of partners: means over settings and seeds."""
+    groups = cost_groups(report)
+    settings = [s for by_count in groups.values() for group in by_count.values() for s in group]
+    beside = [arm for arm in TRAINED_BESIDE if any(arm in s.cost.cpu_s_beside for s in settings)]
+    header = ("method", *_headers(cost_fields(report)), "partners", "rounds", "to partners", "from partners")
+    times = ("processor time", "wall time", *(f"processor time {arm.value}" for arm in beside))
+    return [
+        (*header, *times, "largest relative sum error"),
+        *(
+            (*name, str(n_partners), *_cost_cells(group, beside))
+            for name, by_count in groups.items()
+            for n_partners, group in by_count.items()
+        ),
+    ]
+
+
+def _cost_cells(group: Sequence[SettingResult], beside: Sequence[BatteryArm]) -> tuple[str, ...]:
+    costs = [setting.cost for setting in group]
+    errors = [cost.sum_error for cost in costs if cost.sum_error is not None]
+    others = [[cost.cpu_s_beside[arm] for cost in costs if arm in cost.cpu_s_beside] for arm in beside]
+    return (
+        f"{np.mean([cost.rounds_run for cost in costs]):.0f}",
+        data_size(round(np.mean([cost.bytes_to_partners for cost in costs]))),
+        data_size(round(np.mean([cost.bytes_from_partners for cost in costs]))),
+        seconds(float(np.mean([cost.cpu_s for cost in costs]))),
+        seconds(float(np.mean([cost.wall_s for cost in costs]))),
+        *(seconds(float(np.mean(amounts))) if amounts else NO_NUMBER for amounts in others),
+        f"{max(errors):.1e}" if errors else "plain sums",
+    )
 
 
 def unfinished_table(report: BatteryReport) -> Rows:
@@ -182,7 +208,7 @@ def how_it_was_run(report: BatteryReport) -> tuple[tuple[str, str], ...]:
     """(heading, text) pairs that a reader needs to judge and to repeat the battery."""
     d = report.description
     n_left = len(d.unfinished)
-    rows = sorted({n for setting in report.settings for n in setting.n_test})
+    rows = sorted({tested_on.n_rows for setting in report.settings for tested_on in setting.tested_on})
     test_rows = f"{rows[0]:,}" if len(rows) == 1 else f"{rows[0]:,} to {rows[-1]:,}"
     return (
         ("Battery", f"{d.battery}: {report.n_cells:,} cells finished, {n_left:,} not."),
@@ -192,11 +218,15 @@ def how_it_was_run(report: BatteryReport) -> tuple[tuple[str, str], ...]:
             "over seeds, 95 %.",
         ),
         ("Test rows", f"{test_rows} in a cell; within a cell every arm predicts the same rows."),
-        *((f"Data: {data.name}", f"{data.measure}. {data.citation}. Licence: {data.licence}.") for data in d.datasets),
+        *((f"Data: {data.name}", _about(data)) for data in d.datasets),
         ("Command", d.command),
         ("Made with", f"pharmonia {d.version}, {d.date}, on {d.machine}"),
         *((f"SHA-256 of {name}", digest) for name, digest in d.digests),
     )
+
+
+def _about(data: BatteryDataset) -> str:
+    return " ".join(f"{text}." for text in (data.measure, data.citation, f"Licence: {data.licence}") if text)
 
 
 def mse_unit(report: BatteryReport, settings: Sequence[SettingResult]) -> str:

@@ -1,6 +1,6 @@
 """The battery's report as Markdown."""
 
-from pharmonia.evaluate.battery_claims import ClaimResult
+from pharmonia.evaluate.battery_effects import ClaimResult
 from pharmonia.evaluate.battery_ranks import rank_note
 from pharmonia.evaluate.battery_report import BatteryReport
 from pharmonia.evaluate.battery_tables import (
@@ -9,6 +9,7 @@ from pharmonia.evaluate.battery_tables import (
     cost_table,
     effect_table,
     how_it_was_run,
+    index_table,
     mse_unit,
     rank_table,
     scenario_table,
@@ -22,6 +23,7 @@ from pharmonia.evaluate.battery_wording import (
     battery_limits,
     fixed_text,
     headline_note,
+    not_counted,
     rows_sentence,
     unlike_alternatives,
     varying_fields,
@@ -38,7 +40,7 @@ def render_battery_markdown(report: BatteryReport) -> str:
     lines = [
         f"# {_plain(battery_headline(report.settings))}",
         "",
-        _plain(headline_note(report.settings, report.scenarios)),
+        _plain(headline_note(report.settings, report.scenarios, report.plan)),
         "",
         f"Battery {_plain(report.description.battery)}. Equal in all settings: "
         f"{_plain(fixed_text(report.keys) or 'nothing')}.",
@@ -50,8 +52,10 @@ def render_battery_markdown(report: BatteryReport) -> str:
     ]
     for claim in report.claims:
         lines += _claim(claim)
-    lines += _section("Gain per scenario and method, mean over numbers of partners", scenario_table(report))
+    if report.scenarios:
+        lines += _section("Gain per scenario and method, mean over numbers of partners", scenario_table(report))
     lines += _note(unlike_alternatives(report.settings))
+    lines += _note(not_counted(report.settings))
     lines += ["## Where federating does not help", ""]
     lines += _bullets(where_it_does_not_help(report.settings, varying))
     lines += _bullets(baseline_sentences(report.settings, varying))
@@ -60,8 +64,11 @@ def render_battery_markdown(report: BatteryReport) -> str:
     for kind, settings in by_kind(report.settings).items():
         title = f"Scenario {kind}, mean test MSE in {mse_unit(report, settings)}"
         lines += _section(title, setting_table(report, settings))
+        lines += [f"Mean concordance index over seeds, scenario {_plain(kind)}, 0 to 1; higher is better.", ""]
+        lines += [*_table(index_table(report, settings)), ""]
     lines += _bullets(f"{arm.value}: {BATTERY_ARM_MEANING[arm]}" for arm in report.arms)
-    lines += _section("Cost of the federated arm, all parties together, mean of a cell", cost_table(report))
+    if any(setting.federated_mse for setting in report.settings):
+        lines += _section("Cost of the federated arm, all parties together, mean of a cell", cost_table(report))
     lines += _missing(report)
     lines += _how(report)
     return "\n".join(lines) + "\n"
@@ -102,5 +109,5 @@ def _how(report: BatteryReport) -> list[str]:
         *_section("How long each may train", budget_table(report)),
         "## What this does not show",
         "",
-        *_bullets(battery_limits(report.settings)),
+        *_bullets(battery_limits(report.settings, report.plan)),
     ]

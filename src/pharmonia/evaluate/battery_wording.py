@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pharmonia.evaluate.battery import ALTERNATIVES, BASELINES, BatteryArm, CellKey
+from pharmonia.evaluate.battery_plan import Plan
+from pharmonia.evaluate.battery_rows import RowsTested, Sameness, sameness
 from pharmonia.evaluate.battery_scenarios import ScenarioResult, needed_signal
 from pharmonia.evaluate.battery_stats import Call, OverSeeds, SettingResult
 from pharmonia.evaluate.gain import Undefined
@@ -98,13 +100,16 @@ def unlike_alternatives(settings: Sequence[SettingResult]) -> str:
 
 
 def battery_headline(settings: Sequence[SettingResult]) -> str:
-    """The answer in one sentence: how often federating is clearly better, clearly worse, or neither."""
-    calls = Counter(setting.call for setting in settings)
-    n_tested = len(settings) - calls[Call.NOT_TESTED]
+    """The answer in one sentence: how often federating is clearly better, clearly worse, or neither.
+
+    Only settings in which alone and an ensemble ran count: without one of them the best alternative is not known.
+    """
+    calls = Counter(setting.call for setting in settings if not setting.lacks)
+    n_tested = calls.total() - calls[Call.NOT_TESTED]
     if n_tested == 0:
         return (
-            "No setting can be judged yet: a test needs gains under two or more seeds that are not all the same, and "
-            f"none of {count_text(len(settings), 'setting')} has them."
+            "No setting can be judged yet: a test needs gains over alone and an ensemble under two or more seeds that "
+            f"are not all the same, and none of {count_text(len(settings), 'setting')} has them."
         )
     better, worse, same = calls[Call.BETTER], calls[Call.WORSE], calls[Call.NO_DIFFERENCE]
     where = f"{better or 'none'} of {count_text(n_tested, 'setting')}"
@@ -112,26 +117,48 @@ def battery_headline(settings: Sequence[SettingResult]) -> str:
     return f"{start}, clearly worse in {worse or 'none'}, and not clearly different in {same or 'none'}."
 
 
-def headline_note(settings: Sequence[SettingResult], scenarios: Sequence[ScenarioResult]) -> str:
+def headline_note(settings: Sequence[SettingResult], scenarios: Sequence[ScenarioResult], plan: Plan) -> str:
     """What comes out over numbers of partners, what a gain is, how it was tested, and what could not be."""
-    calls = Counter(scenario.call for scenario in scenarios)
-    n_tested = len(scenarios) - calls[Call.NOT_TESTED]
+    calls = Counter(scenario.call for scenario in scenarios if not scenario.lacks)
+    n_tested = calls.total() - calls[Call.NOT_TESTED]
     note = (
         "Best alternative: the lowest test MSE of what partners could do without pooling their data "
         f"({', '.join(arm.value for arm in ALTERNATIVES)}, as far as run), chosen anew under each seed. Clearly: "
         "paired over seeds, at a 5 % risk of one or more false calls within each of two families that are corrected "
-        "separately (Holm): settings, and means over numbers of partners; so up to 10 % over both."
-    )
+        "separately (Holm): settings, and means over numbers of partners; so up to 10 % over both. "
+        f"{family_text(plan)}"
+    ).strip()
     if n_tested:
         note = (
             f"Averaged over numbers of partners, it is clearly better in {calls[Call.BETTER] or 'none'} and clearly "
             f"worse in {calls[Call.WORSE] or 'none'} of {count_text(n_tested, 'pair')} of scenario and method. {note}"
         )
+    note = f"{note} {not_counted(settings)}".strip()
     reasons = Counter(setting.untested for setting in settings if setting.untested)
+    return f"{note} Not tested: {count_text(reasons.total(), 'setting')} ({_reasons(reasons)})." if reasons else note
+
+
+def _reasons(reasons: Counter[str]) -> str:
+    return "; ".join(f"{reason}: {n:,}" if len(reasons) > 1 else reason for reason, n in reasons.items())
+
+
+def family_text(plan: Plan) -> str:
+    """How many settings and means the correction counts, and how many of the settings are finished."""
+    if not plan.compared:
+        return ""
+    return (
+        f"Corrected over {count_text(len(plan.compared), 'planned setting')}, {len(plan.finished) or 'none'} of them "
+        f"finished, and over {count_text(len(plan.means), 'planned pair')} of scenario and method."
+    )
+
+
+def not_counted(settings: Sequence[SettingResult]) -> str:
+    """The settings whose gain no verdict on the whole counts, as the best alternative did not run, or nothing."""
+    reasons = Counter(s.lacks for s in settings if s.lacks and not isinstance(s.gain, Undefined))
     if not reasons:
-        return note
-    said = "; ".join(f"{reason}: {n:,}" if len(reasons) > 1 else reason for reason, n in reasons.items())
-    return f"{note} Not tested: {count_text(reasons.total(), 'setting')} ({said})."
+        return ""
+    where = count_text(reasons.total(), "setting")
+    return f"The best alternative is not known in {where}, which no verdict counts: {_reasons(reasons)}."
 
 
 def where_it_does_not_help(settings: Sequence[SettingResult], varying: Sequence[str]) -> tuple[str, ...]:
@@ -150,9 +177,11 @@ def where_it_does_not_help(settings: Sequence[SettingResult], varying: Sequence[
         names = "; ".join(f"{setting_name(s.key, varying)} {share_text(s.gain)}" for s in first)
         more = f"; and {len(leaning) - _SHOWN} more in the table below" if len(leaning) > _SHOWN else ""
         sentences.append(f"No better on average, though not clearly worse: {names}{more}.")
-    n_compared = sum(not isinstance(s.gain, Undefined) for s in settings)
-    if n_compared == 0:
+    if all(isinstance(s.gain, Undefined) for s in settings):
         return (nothing_compared(settings),)
+    n_compared = sum(not isinstance(s.gain, Undefined) and not s.lacks for s in settings)
+    if n_compared == 0:
+        return (*sentences, not_counted(settings))
     where = (
         "In no setting" if n_compared == len(settings) else f"In none of {count_text(n_compared, 'compared setting')}"
     )
@@ -169,13 +198,11 @@ def baseline_sentences(settings: Sequence[SettingResult], varying: Sequence[str]
     """For each baseline that ran, in how many settings it beats the federated model, with the worst one named."""
     sentences = []
     for arm in BASELINES:
-        pairs = [(s, s.mean_of(arm), s.mean_of(BatteryArm.FEDERATED)) for s in settings]
-        both = [(s, base.mse.value, ours.mse.value) for s, base, ours in pairs if base is not None and ours is not None]
+        both, wins = _against_federated(settings, arm)
         if not both:
             continue
-        wins = [(s, base, ours) for s, base, ours in both if base < ours]
-        text = f"{arm.value} ({BATTERY_ARM_MEANING[arm]}) has the lower mean test MSE in {len(wins)} of {len(both)}"
-        text += " setting" if len(both) == 1 else " settings"
+        text = f"{BATTERY_ARM_MEANING[arm]}) has a lower mean test MSE than federated in {len(wins)} of {len(both)}"
+        text = f"{arm.value} ({text} {'setting' if len(both) == 1 else 'settings'}"
         if wins:
             setting, base, ours = max(wins, key=lambda win: win[2] - win[1])
             name = setting_name(setting.key, varying)
@@ -184,18 +211,41 @@ def baseline_sentences(settings: Sequence[SettingResult], varying: Sequence[str]
     return tuple(sentences)
 
 
+def better_baselines(settings: Sequence[SettingResult]) -> str:
+    """One plain sentence per baseline that beats the federated model anywhere; empty where none does."""
+    sentences = []
+    for arm in BASELINES:
+        both, wins = _against_federated(settings, arm)
+        if wins:
+            where = f"{len(wins)} of {count_text(len(both), 'setting')}"
+            sentences.append(
+                f"{arm.value.capitalize()}, fitted to all rows in one place, has a lower MSE than federated in {where}."
+            )
+    return " ".join(sentences)
+
+
+_Pair = tuple[SettingResult, float, float]  # a setting, a baseline's mean test MSE and the federated model's
+
+
+def _against_federated(settings: Sequence[SettingResult], arm: BatteryArm) -> tuple[list[_Pair], list[_Pair]]:
+    """The settings in which a baseline and the federated model both ran, and those in which the baseline wins."""
+    pairs = [(s, s.mean_of(arm), s.mean_of(BatteryArm.FEDERATED)) for s in settings]
+    both = [(s, base.mse.value, ours.mse.value) for s, base, ours in pairs if base is not None and ours is not None]
+    return both, [(s, base, ours) for s, base, ours in both if base < ours]
+
+
 def _gain_value(setting: SettingResult) -> float:
     return float("inf") if isinstance(setting.gain, Undefined) else setting.gain.value
 
 
-def battery_limits(settings: Sequence[SettingResult]) -> tuple[str, ...]:
+def battery_limits(settings: Sequence[SettingResult], plan: Plan) -> tuple[str, ...]:
     """What the battery does not show."""
     n_seeds = max(len(setting.seeds) for setting in settings)
-    n_tests = sum(setting.p is not None for setting in settings)
+    n_tests = len(plan.compared)
     power = []
-    if n_tests:
+    if any(setting.p is not None for setting in settings):
         power.append(
-            f"With {seeds_text(n_seeds)} and {count_text(n_tests, 'tested setting')}, the first gain of a single "
+            f"With {seeds_text(n_seeds)} and {count_text(n_tests, 'planned setting')}, the first gain of a single "
             f"setting to be called clear must be {needed_signal(n_tests, n_seeds):.1f} times its standard deviation "
             f"over seeds; with {n_seeds + 2} seeds, {needed_signal(n_tests, n_seeds + 2):.1f} times."
         )
@@ -210,20 +260,31 @@ def battery_limits(settings: Sequence[SettingResult]) -> tuple[str, ...]:
         "Partners are shares of one data set. Real partners differ more, in assays and in chemistry.",
         "Distillation and ensembles have the partners exchange models or predictions; what that reveals is not judged "
         "here.",
-        "Seconds are of the machine named above with all parties on it; bytes are those of the messages, without what "
-        "a network adds.",
+        "Seconds are of what ran each run, with all its parties on one machine; bytes are those of the messages, "
+        "without what a network adds.",
     )
 
 
 def rows_sentence(settings: Sequence[SettingResult]) -> str:
-    """A warning where settings of one data set and protocol have other numbers of test rows; else empty."""
-    rows: dict[tuple[str, str], set[int]] = {}
+    """Whether settings of one data set and protocol are tested on the same rows under a seed; empty if none compare."""
+    rows: dict[tuple[str, str, int], list[RowsTested]] = {}
     for setting in settings:
-        rows.setdefault((setting.key.dataset, setting.key.protocol), set()).update(setting.n_test)
-    names = [f"{dataset} {protocol}" for (dataset, protocol), counts in rows.items() if len(counts) > 1]
-    if not names:
+        for seed, tested_on in zip(setting.seeds, setting.tested_on, strict=True):
+            rows.setdefault((setting.key.dataset, setting.key.protocol, seed), []).append(tested_on)
+    if all(len(cells) == 1 for cells in rows.values()):
         return ""
-    return (
-        f"Settings of {', '.join(names)} are tested on different numbers of rows, so claims that compare one setting "
-        "with another compare errors on rows that are not all the same. Within a setting, all arms share their rows."
-    )
+    match sameness(rows.values()):
+        case Sameness.SAME:
+            return "Settings of one data set and protocol are tested on the same rows under each seed."
+        case Sameness.UNKNOWN:
+            return (
+                "Settings of one data set and protocol are tested on as many rows; whether on the same is not noted in "
+                "these results. Within a setting, all arms share their rows."
+            )
+        case Sameness.DIFFERENT:
+            unlike = {where[:2]: None for where, cells in rows.items() if sameness([cells]) is Sameness.DIFFERENT}
+            names = ", ".join(f"{dataset} {protocol}" for dataset, protocol in unlike)
+            return (
+                f"Settings of {names} are tested on different rows under the same seed, so claims that compare one "
+                "setting with another compare means, not paired by row. Within a setting, all arms share their rows."
+            )

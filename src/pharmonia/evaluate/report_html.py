@@ -80,7 +80,7 @@ def plotly_script() -> str:
     try:
         from plotly.offline import get_plotlyjs  # noqa: PLC0415  # in an extra: needed for this page only
     except ImportError as error:
-        raise MissingExtraError("the HTML report needs Plotly: pip install 'pharmonia[web]'") from error
+        raise MissingExtraError("the HTML report needs Plotly: pip install '.[web]' in Pharmonia's checkout") from error
     return str(get_plotlyjs())
 
 

@@ -156,7 +156,7 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
         ("Command", d.command),
         ("Made with", f"pharmonia {d.version}, {d.date}, on {d.machine}"),
         ("Data licence", d.licence),
-        ("Data citation", d.citation),
+        *([("Data citation", d.citation)] if d.citation else []),
         *((f"SHA-256 of {name}", digest) for name, digest in d.digests),
     )
 

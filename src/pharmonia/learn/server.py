@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pharmonia.base.arrays import Vector
-from pharmonia.learn.settings import Algorithm, Method, Optimiser
+from pharmonia.base.errors import OptionError
+from pharmonia.learn.settings import SERVER, Algorithm, Method, Optimiser, OwnSteps
 
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al. 2021, section 5 and appendix D; there 0, 0 for FedAdagrad
 ADAM_BETA_1, ADAM_BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8  # PyTorch's and the paper's
@@ -58,7 +59,13 @@ def server_step(
         change: (n_shared,) float64, the weighted mean over partners: of new minus old, or in FedSGD of gradients.
         trained: (n_shared,) bool; False for running statistics, whose mean change is applied as it is.
         state: After the last step.
+
+    Raises:
+        OptionError: A step of one's own failed, or is no step.
     """
+    if method.own is not None and method.own.has(SERVER):
+        step, state = _own(method, method.own, change, state)
+        return parameters + np.where(trained, step, change), state
     match method.algorithm:
         case Algorithm.FEDAVG | Algorithm.FEDPROX | Algorithm.SCAFFOLD:
             return parameters + change, state.after()
@@ -67,6 +74,18 @@ def server_step(
         case Algorithm.FEDSGD:
             step, state = _descended(descent, change, state)
     return parameters + np.where(trained, step, change), state
+
+
+def _own(method: Method, own: OwnSteps, change: Vector, state: ServerState) -> tuple[Vector, ServerState]:
+    """What `server_NAME(strength, change, state)` returns: a step as long as the change, and `state.after(...)`."""
+    returned = own.code.call(SERVER, own.name, method.strength, change.copy(), state)
+    where = f"{own.code.file}: server_{own.name.replace('-', '_')} must return a step and state.after(...)"
+    if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], ServerState)):
+        raise OptionError(f"{where}, got {type(returned).__name__}")
+    step = np.asarray(returned[0], dtype=np.float64)
+    if step.shape != change.shape:
+        raise OptionError(f"{where}; the step has shape {step.shape}, not {change.shape}")
+    return step, returned[1]
 
 
 def _adaptive(method: Method, change: Vector, state: ServerState) -> tuple[Vector, ServerState]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pharmonia.base.errors import OptionError, UnknownNameError
+from pharmonia.base.owncode import OwnCode
 from pharmonia.nn.choices import NORMED_MODELS, Model, Norm
 
 MAX_SEED = 2**32 - 1
+SERVER, LOCAL = "server", "local"  # `def server_fedavgm(...)`, `def local_fedavgm(...)` make the method `fedavgm`
 VALIDATION_WEIGHT_BITS = 12  # weights by validation are at most 2^12
 
 
@@ -92,12 +94,52 @@ _STRENGTH = {  # what the number after the name means, and what it is unless giv
     Algorithm.FEDYOGI: 0.01,
     Algorithm.FEDADAGRAD: 0.1,
 }
+_ADAPTIVE = {Algorithm.FEDADAM, Algorithm.FEDYOGI, Algorithm.FEDADAGRAD}
+_REVISIONS = {Algorithm.FEDADAGRAD: 2}  # 2: without momentum; what a name means never changes without a number here
 _MODIFIERS: dict[str, Private | Weighting] = {
     "private-norms": Private.NORMS,
     "private-head": Private.HEAD,
     "equal": Weighting.EQUAL,
     "validation": Weighting.VALIDATION,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSteps:
+    """Steps of one's own, by functions in a file beside the battery.
+
+    Args:
+        code: The file.
+        name: Of the method in it.
+
+    Raises:
+        OptionError: The file has no such method.
+    """
+
+    code: OwnCode
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in (known := own_methods(self.code)):
+            raise OptionError(f"no method {self.name!r} in {self.code.file}; it has {', '.join(known) or 'none'}")
+
+    def has(self, kind: str) -> bool:
+        """Whether the file says what the coordinator (SERVER) or a partner (LOCAL) does."""
+        return self.name in self.code.names(kind)
+
+
+def own_methods(code: OwnCode | None) -> tuple[str, ...]:
+    """The methods in a file of one's own.
+
+    Raises:
+        OptionError: One of them has the name of one of Pharmonia's.
+    """
+    if code is None:
+        return ()
+    names = tuple(dict.fromkeys([*code.names(SERVER), *code.names(LOCAL)]))
+    if taken := sorted(set(names) & set(Algorithm)):
+        raise OptionError(f"{code.file}: Pharmonia has a method {taken[0]!r} itself; choose another name")
+    return names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,22 +151,31 @@ class Method:
 
     Args:
         algorithm: How partners' steps become one.
-        strength: mu of FedProx, the server's learning rate of FedAdam, FedYogi and FedAdagrad; else 0.
+        strength: mu of FedProx, the server's learning rate of FedAdam, FedYogi and FedAdagrad, what steps of one's own
+            take it for; else 0.
         private: What never leaves a partner and is never averaged.
         weighting: How much a partner's update counts; ROWS with FedSGD.
+        own: What departs from FedAvg, where the method is one's own.
 
     Raises:
-        OptionError: A strength out of range, or one for an algorithm that has none, or FedSGD not weighted by rows.
+        OptionError: A strength out of range, none for an adaptive coordinator, or one for an algorithm that has none;
+            FedSGD not weighted by rows; or steps of one's own in another algorithm than FedAvg.
     """
 
     algorithm: Algorithm = Algorithm.FEDAVG
     strength: float = 0.0
     private: Private = Private.NOTHING
     weighting: Weighting = Weighting.ROWS
+    own: OwnSteps | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength < 1000 or (self.strength > 0 and self.algorithm not in _STRENGTH):
+        if self.own is not None and self.algorithm is not Algorithm.FEDAVG:
+            raise OptionError(f"steps of one's own depart from fedavg, not from {self.algorithm}")
+        has_strength = self.algorithm in _STRENGTH or self.own is not None
+        if not 0 <= self.strength < 1000 or (self.strength > 0 and not has_strength):
             raise OptionError(f"{self.algorithm} takes no strength of {self.strength}; it has {_strengths()}")
+        if self.strength == 0 and self.algorithm in _ADAPTIVE:
+            raise OptionError(f"{self.algorithm} with a learning rate of 0 never leaves the first model")
         if self.weighting is not Weighting.ROWS and self.algorithm is Algorithm.FEDSGD:
             raise OptionError(
                 f"fedsgd takes no weighting, got {self.weighting}: it sums gradients over the rows of a minibatch "
@@ -132,20 +183,22 @@ class Method:
             )
 
     @staticmethod
-    def parse(text: str) -> "Method":
-        """The method that a text names.
+    def parse(text: str, code: OwnCode | None = None) -> "Method":
+        """The method that a text names, Pharmonia's or one's own.
 
         Raises:
             UnknownNameError: An algorithm or modifier that is none.
             OptionError: A strength that is no number or out of range, or a second private part or weighting.
         """
         named, *modifiers = text.split("+")
-        name, _, number = named.partition(":")
-        if name not in set(Algorithm):
-            raise UnknownNameError(f"a method is one of {', '.join(Algorithm)}; got {text!r}")
-        algorithm = Algorithm(name)
+        name, colon, number = named.partition(":")
+        names = own_methods(code)
+        own = OwnSteps(code=code, name=name) if code is not None and name in names else None
+        if own is None and name not in set(Algorithm):
+            raise UnknownNameError(f"a method is one of {', '.join([*Algorithm, *names])}; got {text!r}")
+        algorithm = Algorithm.FEDAVG if own is not None else Algorithm(name)
         try:
-            strength = float(number) if number else _STRENGTH.get(algorithm, 0.0)
+            strength = float(number) if colon else _STRENGTH.get(algorithm, 0.0)
         except ValueError as error:
             raise OptionError(f"{text!r}: after the colon comes a number") from error
         private, weighting = Private.NOTHING, Weighting.ROWS
@@ -159,13 +212,21 @@ class Method:
                     raise UnknownNameError(f"{text!r}: after a plus comes one of {', '.join(_MODIFIERS)}")
                 case _:
                     raise OptionError(f"{text!r}: at most one private part and one weighting; {modifier!r} is a second")
-        return Method(algorithm=algorithm, strength=strength, private=private, weighting=weighting)
+        return Method(algorithm=algorithm, strength=strength, private=private, weighting=weighting, own=own)
 
     def __str__(self) -> str:
-        """The text that `parse` reads as this method and no other; it is in run ids and signed plans."""
-        strength = f":{_number(self.strength)}" if self.algorithm in _STRENGTH else ""
+        """The text that `parse` reads as this method and no other; it is in signed plans."""
+        has_strength = self.algorithm in _STRENGTH or self.strength > 0
+        strength = f":{_number(self.strength)}" if has_strength else ""
         words = [word for word, value in _MODIFIERS.items() if value in (self.private, self.weighting)]
-        return "+".join([f"{self.algorithm}{strength}", *words])
+        return "+".join([f"{self.algorithm if self.own is None else self.own.name}{strength}", *words])
+
+    @property
+    def identity(self) -> str:
+        """What run ids know it by: its text, and what that does not say of its results."""
+        if self.own is not None:
+            return f"{self}@{self.own.code.digest}"
+        return f"{self}@{_REVISIONS[self.algorithm]}" if self.algorithm in _REVISIONS else str(self)
 
 
 def check_passes(method: Method, local_epochs: int) -> None:

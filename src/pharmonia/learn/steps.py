@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pharmonia.base.arrays import Vector
+from pharmonia.base.errors import OptionError
 from pharmonia.learn.contributions import Totals
 from pharmonia.learn.learner import State
-from pharmonia.learn.settings import VALIDATION_WEIGHT_BITS, Algorithm, Method, Weighting
+from pharmonia.learn.settings import LOCAL, VALIDATION_WEIGHT_BITS, Algorithm, Method, OwnSteps, Weighting
 from pharmonia.nn.parameters import Layout, load_vector, to_vector
 
 
@@ -79,12 +80,15 @@ class PrivatePart:
 
 
 class Correction:
-    """What FedProx and SCAFFOLD add to a gradient before each local step."""
+    """What FedProx, SCAFFOLD and steps of one's own make of a gradient before each local step."""
 
     def __init__(self, method: Method, weights: Sequence[Tensor], correction: list[Tensor]) -> None:
         """Correction: c - c_i of SCAFFOLD, one tensor for each weight; else none."""
         self._method, self._weights, self._correction = method, weights, correction
         self._n_steps = 0
+        self._own = method.own if method.own is not None and method.own.has(LOCAL) else None
+        if self._own is not None:
+            self._anchor = [weight.detach().clone() for weight in weights]
         match method.algorithm:
             case Algorithm.FEDPROX:
                 self._anchor = [weight.detach().clone() for weight in weights]
@@ -93,7 +97,15 @@ class Correction:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Correct the weights' gradients, once they are there."""
+        """Correct the weights' gradients, once they are there.
+
+        Raises:
+            OptionError: A step of one's own failed, or gave something else than a gradient.
+        """
+        if self._own is not None:
+            for weight, anchor in zip(self._weights, self._anchor, strict=True):
+                if weight.grad is not None:
+                    weight.grad.copy_(self._own_gradient(self._own, weight.grad, weight.detach(), anchor))
         match self._method.algorithm:
             case Algorithm.FEDPROX:  # Li et al. 2020: + mu (w - w_t)
                 for weight, anchor in zip(self._weights, self._anchor, strict=True):
@@ -105,6 +117,17 @@ class Correction:
                         total.add_(weight.grad)
                         weight.grad.add_(correction)
         self._n_steps += 1
+
+    def _own_gradient(self, own: OwnSteps, gradient: Tensor, weight: Tensor, start: Tensor) -> Tensor:
+        """What `local_NAME(strength, gradient, weight, start)` returns; start is the weight that was broadcast."""
+        returned = own.code.call(
+            LOCAL, own.name, self._method.strength, gradient.clone(), weight.clone(), start.clone()
+        )
+        if not isinstance(returned, Tensor) or returned.shape != gradient.shape:
+            raise OptionError(
+                f"{own.code.file}: local_{own.name.replace('-', '_')} must return a tensor of the gradient's shape"
+            )
+        return returned
 
     def mean_gradients(self) -> list[Tensor]:
         """Mean uncorrected gradient over the steps: option II's c_i+ where the local optimiser is SGD."""

@@ -1,5 +1,6 @@
 """The store of runs: one row per run and per round in a database, arrays in files beside it."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pharmonia.base.errors import DiskFullError, InputError, StoreError
 from pharmonia.base.urls import without_passwords
 from pharmonia.learn.algorithms import Selection
 from pharmonia.run.arrayfile import read_arrays, write_arrays
+from pharmonia.run.files import cannot_write
 from pharmonia.run.records import RoundRecord, TrainedModel
 
 _POSTGRES_DISK_FULL = "53100"
@@ -47,6 +49,13 @@ _rounds = sa.Table(
     sa.Column("sum_error", sa.Double),
 )
 
+_homes = sa.Table(  # of one row at most, and not in stores of those who never say where their arrays are
+    "homes",
+    sa.MetaData(),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("folder", sa.Text, nullable=False),
+)
+
 
 class RunStatus(StrEnum):
     """How far a run is."""
@@ -60,10 +69,60 @@ def _parsed(url: str) -> sa.URL:
     return sa.URL.create("sqlite", database=url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else sa.make_url(url)
 
 
+def absolute_url(url: str) -> str:
+    """The URL, with the whole path of its file where it is SQLite's: the same store from whatever folder it is named.
+
+    Raises:
+        InputError: It is no URL of a database, or one that ends with its process.
+    """
+    try:
+        parsed = _parsed(url)
+    except SQLAlchemyError as error:
+        raise InputError(f"the store cannot be opened: {_reason(error)}") from error
+    if parsed.get_backend_name() != "sqlite" or parsed.query:
+        return url
+    if not parsed.database:
+        raise InputError(f"{_named(parsed)} keeps nothing: it names no file, as in sqlite:///runs.sqlite")
+    return f"{_SQLITE}{Path(parsed.database).resolve()}"
+
+
+def address_of(url: str) -> str:
+    """What tells one store from another: its absolute URL without driver, user and password.
+
+    Raises:
+        InputError: As `absolute_url`.
+    """
+    parsed = _parsed(absolute_url(url))
+    if parsed.get_backend_name() == "sqlite":
+        return f"{_SQLITE}{parsed.database}"
+    server = sa.URL.create(
+        parsed.get_backend_name(), host=parsed.host, port=parsed.port, database=parsed.database, query=parsed.query
+    )
+    return without_passwords(server.render_as_string())
+
+
 def _make_tables(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         for table in _metadata.sorted_tables:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+
+
+def _require_our_tables(engine: sa.Engine, name: str) -> None:
+    """Refuse a store whose tables are of another version.
+
+    Raises:
+        StoreError: They are; names a column.
+    """
+    inspector = sa.inspect(engine)
+    for table in _metadata.sorted_tables:
+        found = {column["name"] for column in inspector.get_columns(table.name)}
+        ours = set(table.c.keys())
+        if differ := [*sorted(ours - found), *sorted(found - ours)]:
+            has = "has a" if differ[0] in found else "has no"
+            raise StoreError(
+                f"{name} was written by another version of pharmonia: its table {table.name} {has} column {differ[0]}; "
+                "choose another store, or go on with that version"
+            )
 
 
 def is_store(url: str) -> bool:
@@ -103,6 +162,7 @@ class RunStore:
 
         Raises:
             InputError: The database cannot be opened.
+            StoreError: Its tables are of another version.
         """
         self._folder = folder
         self._name = "the store"
@@ -127,6 +187,11 @@ class RunStore:
             except SQLAlchemyError:
                 self.close()
                 raise
+        try:
+            _require_our_tables(self._engine, self._name)
+        except StoreError:
+            self.close()
+            raise
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -146,6 +211,29 @@ class RunStore:
     def folder(self, run_id: str) -> Path:
         """Where a run keeps its arrays."""
         return self._folder / run_id
+
+    def home(self) -> Path | None:
+        """The folder that `settle` noted; None if it never did."""
+        with self._transaction() as connection:
+            if not sa.inspect(connection).has_table(_homes.name):
+                return None
+            found = connection.execute(sa.select(_homes.c.folder)).scalar_one_or_none()
+        return None if found is None else Path(found)
+
+    def settle(self, before: Path | None) -> None:
+        """Note that the arrays of these runs are in our folder.
+
+        Args:
+            before: What `home` said; of two who settle at once, one fails.
+
+        Raises:
+            StoreError: The store is no longer there, or it has another home by now.
+        """
+        with self._transaction() as connection:
+            connection.execute(sa.schema.CreateTable(_homes, if_not_exists=True))
+            if before is not None:
+                connection.execute(_homes.delete().where(_homes.c.folder == str(before)))
+            connection.execute(_homes.insert().values(number=0, folder=str(self._folder)))
 
     def open_run(self, run_id: str, settings: Json, now: datetime) -> RunStatus:
         """Register a run, or find it with the same settings.
@@ -198,6 +286,29 @@ class RunStore:
         """Mark a run finished that leaves nothing but predictions."""
         with self._transaction() as connection:
             connection.execute(_runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.FINISHED))
+
+    def reopen(self, run_id: str) -> None:
+        """Forget a finished run's rounds and model, so that it is made again from its beginning.
+
+        What is left of its arrays goes first: whoever is killed in between finds a finished run without a model.
+
+        Raises:
+            InputError: They cannot be removed.
+        """
+        try:
+            if self.folder(run_id).exists():
+                shutil.rmtree(self.folder(run_id))
+        except OSError as error:
+            raise cannot_write(self.folder(run_id), error) from error
+        with self._transaction() as connection:
+            connection.execute(_rounds.delete().where(_rounds.c.run_id == run_id))
+            connection.execute(
+                _runs.update().where(_runs.c.run_id == run_id).values(status=RunStatus.RUNNING, model_digest=None)
+            )
+
+    def has_model(self, run_id: str) -> bool:
+        """Whether the file of a run's model is there; it may be damaged."""
+        return self._model_file(run_id).exists()
 
     def finished(self) -> frozenset[str]:
         """Ids of all finished runs."""
